@@ -1,0 +1,111 @@
+"""The envelope in which events travel: CloudEvents 1.0, structured JSON mode.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from shared.events import CURRENT, Event
+from shared.times import rfc3339
+
+SOURCE: Final = "/services/command"
+_ADAPTERS: Final[dict[str, TypeAdapter[Event]]] = {
+    name: TypeAdapter(event) for name, event in CURRENT.items()
+}
+
+
+def dump_data(event: Event) -> dict[str, Any]:
+    """An event's data as plain JSON values with camelCase names, money as decimal strings."""
+    dumped: dict[str, Any] = _ADAPTERS[type(event).__name__].dump_python(event, mode="json", by_alias=True)
+    return dumped
+
+
+def load_data(event_type: str, data: object) -> Event:
+    """Read an event's data of its newest schema version.
+
+    Raises `KeyError` for an unknown type and `pydantic.ValidationError` (a `ValueError`) for data that
+    does not fit.
+    """
+    return _ADAPTERS[event_type].validate_python(data)
+
+
+def schema_url(base_url: str, event_type: str, schema_version: int) -> str:
+    """Where the JSON Schema of an event's data is served: the envelope's absolute `dataschema`."""
+    return f"{base_url.rstrip('/')}/schemas/{event_type}/{schema_version}"
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its offset")
+    return value
+
+
+class CloudEvent(BaseModel):
+    """One event as it stands in a topic's record. `version` counts 1, 2, 3 … per `subject` with no hole."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: str
+    subject: str = Field(min_length=1)
+    time: Annotated[datetime, AfterValidator(_aware)]
+    datacontenttype: Literal["application/json"] = "application/json"
+    dataschema: str
+    version: int = Field(ge=1, le=2**31 - 1)
+    position: str = Field(pattern=r"^[0-9]+$")
+    actor: str
+    traceparent: str | None = None
+    data: dict[str, Any]
+
+    @property
+    def schema_version(self) -> int:
+        """The last segment of `dataschema`; `ValueError` when that is no number."""
+        return int(self.dataschema.rsplit("/", 1)[-1])
+
+    def event(self) -> Event:
+        """The event itself; `KeyError` for an unknown type, `ValueError` for data that does not fit."""
+        return load_data(self.type, self.data)
+
+
+def encode(
+    *,
+    event_id: str,
+    event_type: str,
+    subject: str,
+    time: datetime,
+    dataschema: str,
+    version: int,
+    position: int,
+    actor: str,
+    traceparent: str | None,
+    data: object,
+) -> bytes:
+    """A record's value. `data` is plain JSON values, `time` an aware datetime in whole milliseconds."""
+    envelope: dict[str, object] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": SOURCE,
+        "type": event_type,
+        "subject": subject,
+        "time": rfc3339(time),
+        "datacontenttype": "application/json",
+        "dataschema": dataschema,
+        "version": version,
+        "position": str(position),
+        "actor": actor,
+    }
+    if traceparent is not None:
+        envelope["traceparent"] = traceparent
+    envelope["data"] = data
+    return orjson.dumps(envelope)
+
+
+def decode(value: bytes) -> CloudEvent:
+    """Read a record's value; `pydantic.ValidationError` (a `ValueError`) when it is no such envelope."""
+    return CloudEvent.model_validate_json(value)

@@ -1,0 +1,46 @@
+"""What happens to a customer.
+
+`name` and `email` are personal. In the command service's domain they stand in clear; in the event store,
+snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, `A256GCM`) under a key of
+that customer.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from pydantic import with_config
+
+from shared.events.wire import WIRE
+
+PERSONAL_FIELDS: Final = ("name", "email")
+
+
+@with_config(WIRE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerRegistered:
+    """A customer made itself known."""
+
+    schema_version: ClassVar[int] = 1
+    customer_id: str
+    name: str
+    email: str
+
+
+@with_config(WIRE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerDetailsChanged:
+    """A customer has another name or another email address; both stand as they are now."""
+
+    schema_version: ClassVar[int] = 1
+    customer_id: str
+    name: str
+    email: str
+
+
+@with_config(WIRE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomerErased:
+    """A customer's personal data became unreadable everywhere: its key was deleted with this event."""
+
+    schema_version: ClassVar[int] = 1
+    customer_id: str

@@ -1,0 +1,43 @@
+"""Money: exact amounts in minor units (cents) inside, decimal strings with two digits on every wire."""
+
+import re
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+_PATTERN = r"^(0|[1-9][0-9]*)\.[0-9]{2}$"
+_AMOUNT = re.compile(_PATTERN)
+
+
+class Money(int):
+    """An amount in minor units (cents). `Money.parse("19.90") == 1990`; `str(Money(1990)) == "19.90"`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Money":
+        """Read a decimal string with exactly two digits after the point; `ValueError` for anything else."""
+        if not _AMOUNT.match(text) or text.endswith("\n"):
+            raise ValueError("an amount is a decimal string with two digits, as in 19.90")
+        return cls(text[:-3] + text[-2:])
+
+    def __str__(self) -> str:
+        return f"{self // 100}.{self % 100:02d}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        parse = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+        return core_schema.json_or_python_schema(
+            json_schema=parse,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                str, return_schema=core_schema.str_schema()
+            ),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": _PATTERN, "examples": ["19.90"]}

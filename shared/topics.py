@@ -1,0 +1,41 @@
+"""The Kafka topics, by which the services and other teams meet."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Category = Literal["orders", "customers", "products"]
+"""A kind of aggregate, which is also the name of its topic."""
+
+CATEGORIES: Final[tuple[Category, ...]] = ("orders", "customers", "products")
+HEARTBEATS: Final = "heartbeats"
+DEFAULT_PARTITIONS: Final = 12
+HEARTBEAT_RETENTION_MS: Final = 3_600_000
+
+# Record headers.
+CONTENT_TYPE: Final = "content-type"
+INCARNATION: Final = "incarnation"
+RECEIVED_AT: Final = "received-at"
+COMMITTED_AT: Final = "committed-at"
+
+CLOUDEVENTS_JSON: Final = b"application/cloudevents+json"
+
+
+def dead_letters(topic: str) -> str:
+    """The topic that takes what a consumer of `topic` could not use."""
+    return f"{topic}.dlq"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it should be. `retention_ms` -1 keeps records for ever."""
+
+    name: str
+    partitions: int
+    retention_ms: int
+
+
+def all_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
+    """Every topic of the system; the events' own and their dead letters have `partitions` each."""
+    events = [Topic(name, partitions, -1) for name in CATEGORIES]
+    dead = [Topic(dead_letters(name), partitions, -1) for name in CATEGORIES]
+    return (*events, *dead, Topic(HEARTBEATS, 1, HEARTBEAT_RETENTION_MS))
