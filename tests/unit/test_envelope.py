@@ -1,0 +1,93 @@
+"""What is written into a record is read from it again, as CloudEvents ask for it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.envelope import decode, dump_data, encode, schema_url
+from shared.events import OrderCreated, OrderItem, OrderShipped
+from shared.money import Money
+from shared.times import parse_rfc3339, rfc3339
+
+ORDER = OrderCreated(
+    order_id="0199",
+    customer_id="ada",
+    items=(OrderItem(product_id="p1", product_name="Lamp", quantity=2, price=Money(1990)),),
+    total=Money(3980),
+)
+
+
+def record(**changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "event_id": "e1",
+        "event_type": "OrderCreated",
+        "subject": "0199",
+        "time": datetime(2026, 11, 23, 10, 0, 0, 123_999, tzinfo=UTC),
+        "dataschema": schema_url("http://127.0.0.1:8001/", "OrderCreated", 1),
+        "version": 1,
+        "position": 4711,
+        "actor": "ada",
+        "traceparent": None,
+        "data": dump_data(ORDER),
+    }
+    return encode(**(fields | changes))
+
+
+def test_a_record_holds_the_contracts_fields() -> None:
+    assert orjson.loads(record()) == {
+        "specversion": "1.0",
+        "id": "e1",
+        "source": "/services/command",
+        "type": "OrderCreated",
+        "subject": "0199",
+        "time": "2026-11-23T10:00:00.123Z",
+        "datacontenttype": "application/json",
+        "dataschema": "http://127.0.0.1:8001/schemas/OrderCreated/1",
+        "version": 1,
+        "position": "4711",
+        "actor": "ada",
+        "data": {
+            "orderId": "0199",
+            "customerId": "ada",
+            "items": [{"productId": "p1", "productName": "Lamp", "quantity": 2, "price": "19.90"}],
+            "total": "39.80",
+        },
+    }
+
+
+def test_an_event_survives_the_way_through_a_record() -> None:
+    envelope = decode(record())
+    assert envelope.event() == ORDER
+    assert envelope.schema_version == 1
+
+
+def test_a_reader_ignores_fields_it_does_not_know() -> None:
+    shipped = {"orderId": "0199", "trackingNumber": "T1", "carrier": "new"}
+    envelope = decode(record(event_type="OrderShipped", data=shipped))
+    assert envelope.event() == OrderShipped(order_id="0199", tracking_number="T1")
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"null", b"[]", b"{", b"\xff", record(version=0), record(subject=""), record(actor=None)]
+)
+def test_what_is_no_envelope_is_a_value_error(broken: bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        decode(broken)
+
+
+def test_data_that_does_not_fit_its_type_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        decode(record(data={"orderId": 7})).event()
+
+
+def test_an_unknown_type_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        decode(record(event_type="OrderEaten")).event()
+
+
+def test_times_are_utc_in_whole_milliseconds() -> None:
+    assert rfc3339(parse_rfc3339("2026-11-23T12:00:00.1239+02:00")) == "2026-11-23T10:00:00.123Z"
+    with pytest.raises(ValueError, match="offset"):
+        parse_rfc3339("2026-11-23T12:00:00")

@@ -1,0 +1,20 @@
+"""Amounts are exact, and only one spelling of each is read."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.money import Money
+
+
+@given(st.integers(min_value=0, max_value=10**12))
+def test_an_amount_survives_the_way_over_a_wire(cents: int) -> None:
+    assert Money.parse(str(Money(cents))) == cents
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1.5", "01.00", "-1.00", "1.000", "1,00", "1.00\n", " 1.00", "1e2", "١.٠٠", "NaN"]
+)
+def test_any_other_spelling_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="two digits"):
+        Money.parse(text)
