@@ -13,7 +13,21 @@ def test_an_amount_survives_the_way_over_a_wire(cents: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1.5", "01.00", "-1.00", "1.000", "1,00", "1.00\n", " 1.00", "1e2", "\u0661.\u0660\u0660", "NaN"]
+    "text",
+    [
+        "",
+        "1",
+        "1.5",
+        "01.00",
+        "-1.00",
+        "1.000",
+        "1,00",
+        "1.00\n",
+        " 1.00",
+        "1e2",
+        "\u0661.\u0660\u0660",
+        "NaN",
+    ],
 )
 def test_any_other_spelling_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="two digits"):
