@@ -1,0 +1,71 @@
+"""A program that `make up` runs: how it is started, when it is ready, how it is stopped."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Probe = Callable[[], Awaitable[str | None]]
+"""Answers None when the program is ready, else what is missing."""
+
+
+class RemainsError(Exception):
+    """What a dead predecessor left behind refuses the start; the start does not count as a death."""
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One process of the system. `user` is another account to run it under, when we are root."""
+
+    name: str
+    command: Sequence[str]
+    folder: Path
+    ready: Probe
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    before_start: Callable[[], Awaitable[None]] = _nothing
+
+    async def start(self, output: int | None = None) -> asyncio.subprocess.Process:
+        """Start it in a session of its own, so that a terminal's Ctrl-C reaches only whoever supervises.
+
+        `output` is a file descriptor; without one, `stdout` of the process is a pipe.
+        Raises `RemainsError` when something of a predecessor is still there.
+        """
+        await self.before_start()
+        return await asyncio.create_subprocess_exec(
+            *self.command,
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if output is None else output,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            user=self.user,
+            group=None if self.user is None else _group(self.user),
+            extra_groups=None if self.user is None else [],
+        )
+
+
+def _group(user: str) -> int:
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid
+
+
+async def stop(process: asyncio.subprocess.Process, how: signal.Signals, seconds: float = 15) -> None:
+    """End a process in order; after `seconds`, by force."""
+    if process.returncode is not None:
+        return
+    process.send_signal(how)
+    try:
+        await asyncio.wait_for(process.wait(), seconds)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

