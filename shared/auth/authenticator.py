@@ -1,0 +1,129 @@
+"""Turns a request's `Authorization` header into a principal."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NoReturn, Self
+
+from starlette.types import Scope
+
+from shared.auth.keys import JwksFile, JwksUrl, KeysAwayError, KeySource, SharedSecret
+from shared.auth.principal import Principal
+from shared.auth.settings import AuthSettings
+from shared.auth.tokens import SKEW_SECONDS, InvalidTokenError, header_of, principal_of, verified
+from shared.problems import UNAUTHENTICATED, Problem, unavailable
+
+_CACHED_TOKENS: Final = 10_000
+_LONGEST_TOKEN: Final = 16_384
+_CHALLENGE: Final = b'Bearer realm="orders"'
+
+
+class Authenticator:
+    """Verifies bearer tokens. Verified ones are remembered, byte for byte, until they expire or keys change.
+
+    Enter it (`async with`) to follow the rotation of a JWKS file or URL.
+    """
+
+    def __init__(
+        self,
+        keys: KeySource,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._known: dict[bytes, Principal] = {}
+        self._known_changes = keys.changes
+        self._following: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: AuthSettings) -> Self:
+        """One that verifies as the settings say."""
+        keys: KeySource
+        if settings.jwks_file is not None:
+            keys = JwksFile(settings.jwks_file)
+        elif settings.jwks_url is not None:
+            keys = JwksUrl(str(settings.jwks_url))
+        elif settings.jwt_secret is not None:
+            keys = SharedSecret(settings.jwt_secret.get_secret_value())
+        else:
+            raise ValueError("the settings name no way to verify tokens")
+        return cls(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+
+    async def __aenter__(self) -> Self:
+        self._following = asyncio.create_task(self._keys.run(), name="jwks")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+
+    def missing(self) -> str | None:
+        """Why no token can be verified now (for `/health/ready`), or None."""
+        return self._keys.missing()
+
+    async def authenticate(self, scope: Scope) -> Principal:
+        """The caller of an HTTP or WebSocket request, by its `Authorization` header.
+
+        Raises `Problem`: 401, or 503 while no key was ever had from the JWKS source.
+        """
+        found: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                if found is not None:
+                    _refuse("there are several Authorization headers", _CHALLENGE)
+                found = value
+        if found is None:
+            _refuse("there is no Authorization header", _CHALLENGE)
+        return await self.authenticate_header(found)
+
+    async def authenticate_header(self, value: bytes) -> Principal:
+        """The caller by an `Authorization` header's value; raises as `authenticate` does."""
+        if self._known_changes != self._keys.changes:
+            self._known.clear()
+            self._known_changes = self._keys.changes
+        principal = self._known.get(value)
+        if principal is not None and principal.expires_at + SKEW_SECONDS > self._clock():
+            return principal
+        scheme, _, token = value.partition(b" ")
+        if scheme.lower() != b"bearer" or not token.strip():
+            _refuse("the Authorization header holds no bearer token", _CHALLENGE)
+        principal = await self.authenticate_token(token.strip())
+        if len(self._known) >= _CACHED_TOKENS:
+            self._known.clear()
+        self._known[value] = principal
+        return principal
+
+    async def authenticate_token(self, token: bytes) -> Principal:
+        """Whom a bare token (a WebSocket subprotocol) speaks for; raises as `authenticate` does."""
+        try:
+            if len(token) > _LONGEST_TOKEN:
+                raise InvalidTokenError("it is too long")
+            header = header_of(token)
+            algorithm, kid = header.get("alg"), header.get("kid")
+            if not isinstance(algorithm, str) or algorithm not in self._keys.algorithms:
+                raise InvalidTokenError("its algorithm is not accepted")
+            if kid is not None and not isinstance(kid, str):
+                raise InvalidTokenError("its kid is no text")
+            keys = await self._keys.find(algorithm, kid)
+            if not keys:
+                raise InvalidTokenError("no key of that kid is known")
+            claims = verified(token, keys, algorithm)
+            return principal_of(claims, now=self._clock(), issuer=self._issuer, audience=self._audience)
+        except InvalidTokenError as error:
+            _refuse(f"the token is not accepted: {error}", _CHALLENGE + b', error="invalid_token"')
+        except KeysAwayError:
+            raise unavailable("The keys that tokens are verified with cannot be had.", 5) from None
+
+
+def _refuse(why: str, challenge: bytes) -> NoReturn:
+    detail = why[0].upper() + why[1:] + "."
+    raise Problem(UNAUTHENTICATED, detail, headers=[(b"www-authenticate", challenge)])

@@ -1,0 +1,217 @@
+"""Where the keys come from that tokens are verified with: a secret, a JWKS file, a JWKS URL (RFC 7517)."""
+
+import asyncio
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import httpx
+import orjson
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, JWKRegistry, Key, OctKey, OKPKey, RSAKey
+
+ASYMMETRIC: Final = ("RS256", "ES256", "EdDSA")
+FILE_POLL_SECONDS: Final = 1.0
+URL_POLL_SECONDS: Final = 300.0
+URL_RETRY_SECONDS: Final = 5.0
+_COOLDOWN_SECONDS: Final = 1.0
+_LARGEST_DOCUMENT: Final = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+class KeysAwayError(Exception):
+    """No key was ever read from the source."""
+
+
+class KeySource(Protocol):
+    """Keys by id. `changes` counts their changes: what was verified before one is to be forgotten."""
+
+    algorithms: Sequence[str]
+    changes: int
+
+    async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The keys that may have signed; none for an unknown `kid`. Raises `KeysAwayError`."""
+
+    async def run(self) -> None:
+        """Follow changes until cancelled."""
+
+    def missing(self) -> str | None:
+        """Why no token can be verified now, or None."""
+
+
+class SharedSecret:
+    """One secret for HS256."""
+
+    algorithms: Sequence[str] = ("HS256",)
+    changes = 0
+
+    def __init__(self, secret: str) -> None:
+        with warnings.catch_warnings():  # of a short secret, as development may use
+            warnings.simplefilter("ignore", SecurityWarning)
+            self._keys = [OctKey.import_key(secret)]
+
+    async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The secret; which `kid` a token names does not matter."""
+        return self._keys
+
+    async def run(self) -> None:
+        """Nothing ever changes."""
+
+    def missing(self) -> None:
+        """Always there."""
+
+
+@dataclass(slots=True)
+class PublicKeys:
+    """What a JWKS document holds, the part of it that may verify our algorithms."""
+
+    keys: Sequence[Key] = ()
+
+    @classmethod
+    def parse(cls, document: bytes) -> "PublicKeys":
+        """Read a document; `ValueError` when it is none. Keys for other uses are left out."""
+        try:
+            listed = orjson.loads(document)["keys"]
+            imported = [_imported(entry) for entry in listed]
+        except (KeyError, TypeError) as error:
+            raise ValueError("this is no JWKS document") from error
+        return cls([key for key in imported if key is not None])
+
+    def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """Those that fit. A token without a `kid` may be signed by any of them."""
+        return [key for key in self.keys if _fits(key, algorithm) and (kid is None or key.get("kid") == kid)]
+
+
+def _imported(entry: object) -> Key | None:
+    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
+        return None
+    if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+        return None
+    try:
+        return JWKRegistry.import_key(entry)
+    except (JoseError, ValueError, TypeError):
+        _log.warning("a key of the JWKS document cannot be used and is left out")
+        return None
+
+
+def _fits(key: Key, algorithm: str) -> bool:
+    if key.get("alg") not in {None, algorithm, "Ed25519" if algorithm == "EdDSA" else algorithm}:
+        return False
+    match key:
+        case RSAKey():
+            return algorithm == "RS256"
+        case ECKey():
+            return algorithm == "ES256" and key.curve_name == "P-256"
+        case OKPKey():
+            return algorithm == "EdDSA" and key.get("crv") == "Ed25519"
+        case _:
+            return False
+
+
+class JwksFile:
+    """A file, looked at every second: keys rotate without a restart. A broken one leaves the old keys."""
+
+    algorithms: Sequence[str] = ASYMMETRIC
+
+    def __init__(self, path: Path) -> None:
+        self.changes = 0
+        self._path = path
+        self._document = b""
+        self._held: PublicKeys | None = None
+
+    async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The keys that fit; the file is read again when the `kid` is not among them."""
+        found = self._held.find(algorithm, kid) if self._held else ()
+        if not found:
+            await self._read()
+            if self._held is None:
+                raise KeysAwayError
+            found = self._held.find(algorithm, kid)
+        return found
+
+    async def run(self) -> None:
+        """Look at the file every second."""
+        while True:
+            await self._read()
+            await asyncio.sleep(FILE_POLL_SECONDS)
+
+    def missing(self) -> str | None:
+        """Whether the file was never readable."""
+        return "the JWKS file cannot be read" if self._held is None else None
+
+    async def _read(self) -> None:
+        try:
+            document = await asyncio.to_thread(self._path.read_bytes)
+            if document == self._document:
+                return
+            self._document = document
+            self._held = PublicKeys.parse(document)
+            self.changes += 1
+        except (OSError, ValueError) as error:
+            _log.warning("the JWKS file cannot be used: %s", type(error).__name__)
+
+
+@dataclass(slots=True)
+class JwksUrl:
+    """An endpoint, asked every 5 minutes, and when a token names a `kid` it did not have.
+
+    While it is down, the keys it had last go on verifying.
+    """
+
+    url: str
+    algorithms: Sequence[str] = ASYMMETRIC
+    changes: int = 0
+    _document: bytes = b""
+    _held: PublicKeys | None = None
+    _asked: float = float("-inf")
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
+        """The keys that fit; the endpoint is asked again when the `kid` is not among them."""
+        found = self._held.find(algorithm, kid) if self._held else ()
+        if not found:
+            await self._ask()
+            if self._held is None:
+                raise KeysAwayError
+            found = self._held.find(algorithm, kid)
+        return found
+
+    async def run(self) -> None:
+        """Ask every 5 minutes, every 5 seconds until there was a first answer."""
+        while True:
+            await self._ask()
+            await asyncio.sleep(URL_RETRY_SECONDS if self._held is None else URL_POLL_SECONDS)
+
+    def missing(self) -> str | None:
+        """Whether the endpoint never answered."""
+        return "the JWKS endpoint has not answered" if self._held is None else None
+
+    async def _ask(self) -> None:
+        # One question at a time, one a second: unknown kids must not become a flood over there.
+        async with self._asking:
+            if time.monotonic() - self._asked < _COOLDOWN_SECONDS:
+                return
+            try:
+                document = await self._fetch()
+                if document != self._document:
+                    self._held = PublicKeys.parse(document)
+                    self._document = document
+                    self.changes += 1
+            except (httpx.HTTPError, ValueError) as error:
+                _log.warning("the JWKS endpoint gave no keys: %s", type(error).__name__)
+            finally:
+                self._asked = time.monotonic()
+
+    async def _fetch(self) -> bytes:
+        async with httpx.AsyncClient(timeout=5) as client, client.stream("GET", self.url) as answer:
+            answer.raise_for_status()
+            document = b""
+            async for chunk in answer.aiter_bytes():
+                document += chunk
+                if len(document) > _LARGEST_DOCUMENT:
+                    raise ValueError("the JWKS document is too large")
+            return document

@@ -1,0 +1,42 @@
+"""Who a token speaks for."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from shared.problems import FORBIDDEN, Problem
+
+STAFF: Final = "staff"
+PERSONAL_DATA: Final = "personal-data"
+
+ID_PATTERN: Final = r"^[A-Za-z0-9._~-]{1,64}$"
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+
+
+def valid_id(text: str) -> bool:
+    """Whether `text` can be a customer's or a product's id: 1 to 64 of `A-Za-z0-9._~-`, not `.` or `..`."""
+    return _ID.fullmatch(text) is not None and text not in {".", ".."}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user: `sub` of its token (a customer's id), roles, and when the token ends (seconds since 1970)."""
+
+    sub: str
+    roles: frozenset[str]
+    expires_at: float
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether it may act on everybody's behalf."""
+        return STAFF in self.roles
+
+    def require(self, role: str) -> None:
+        """Raise a 403 unless it holds `role`."""
+        if role not in self.roles:
+            raise Problem(FORBIDDEN, f"This needs the role {role}.")
+
+    def require_self_or_staff(self, customer_id: str) -> None:
+        """Raise a 403 unless it is that customer or staff."""
+        if self.sub != customer_id and STAFF not in self.roles:
+            raise Problem(FORBIDDEN, "This is for the customer itself, or for staff.")

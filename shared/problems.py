@@ -1,0 +1,194 @@
+"""What went wrong, told over HTTP: `application/problem+json` (RFC 9457) with a stable `code`.
+
+Raise a `Problem` anywhere below `ProblemResponses` and it becomes the answer:
+
+    raise Problem(NOT_FOUND, "There is no such page.")
+    raise Problem(VALIDATION, "The body has 1 error.", errors=[{"pointer": "/name", "detail": "..."}])
+
+Where several apply, the first of 401, 403, 413, 415, 400, 422, 404, 412, 409 is told: endpoints check in
+that order.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MEDIA_TYPE: Final = b"application/problem+json"
+Headers = Sequence[tuple[bytes, bytes]]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: its HTTP status, its stable kebab-case code, its title."""
+
+    status: int
+    code: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The URI that names it; a tag (RFC 4151), since it is a name and no address."""
+        return f"tag:orders.example,2026:problems/{self.code}"
+
+
+UNAUTHENTICATED: Final = Kind(401, "unauthenticated", "A valid bearer token is needed")
+FORBIDDEN: Final = Kind(403, "forbidden", "Not allowed")
+BODY_TOO_LARGE: Final = Kind(413, "body-too-large", "The body is too large")
+UNSUPPORTED_MEDIA_TYPE: Final = Kind(415, "unsupported-media-type", "The body must be application/json")
+BAD_REQUEST: Final = Kind(400, "bad-request", "The request cannot be read")
+MALFORMED_JSON: Final = Kind(400, "malformed-json", "The body is not JSON")
+VALIDATION: Final = Kind(422, "validation-failed", "The request does not fit")
+NOT_FOUND: Final = Kind(404, "not-found", "There is nothing here")
+METHOD_NOT_ALLOWED: Final = Kind(405, "method-not-allowed", "The method is not allowed here")
+INTERNAL: Final = Kind(500, "internal-error", "Something went wrong on our side")
+UNAVAILABLE: Final = Kind(503, "unavailable", "A part this request needs is away")
+OVERLOADED: Final = Kind(503, "overloaded", "Too busy to take this request")
+
+
+class Problem(Exception):  # noqa: N818 - it is what RFC 9457 calls it
+    """A problem to be told to the caller. `extra` members stand beside the standard ones.
+
+    Nothing of the inside (SQL, stack, host names) belongs into `detail`: it is shown as it is.
+    """
+
+    def __init__(self, kind: Kind, detail: str, *, headers: Headers = (), **extra: Any) -> None:
+        super().__init__(kind.code, detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers
+        self.extra = extra
+
+    def body(self, instance: str) -> bytes:
+        """The JSON document; `instance` is the request's path."""
+        kind = self.kind
+        return problem_body(kind, self.detail, instance, **self.extra)
+
+    async def respond(self, scope: Scope, send: Send) -> None:
+        """Send it as the answer of the request in `scope`."""
+        await send_bytes(
+            send,
+            self.kind.status,
+            self.body(instance_of(scope)),
+            content_type=MEDIA_TYPE,
+            headers=self.headers,
+            head=scope.get("method") == "HEAD",
+        )
+
+
+def unavailable(detail: str, retry_after: float = 1) -> Problem:
+    """503 `unavailable`; `retry_after` in seconds, told as a whole number, at least 1."""
+    return Problem(UNAVAILABLE, detail, headers=[retry_after_header(retry_after)])
+
+
+def overloaded(detail: str, retry_after: float = 1) -> Problem:
+    """503 `overloaded`; `retry_after` in seconds, told as a whole number, at least 1."""
+    return Problem(OVERLOADED, detail, headers=[retry_after_header(retry_after)])
+
+
+def retry_after_header(seconds: float) -> tuple[bytes, bytes]:
+    """The `Retry-After` header: whole seconds, at least 1."""
+    return b"retry-after", str(max(1, round(seconds))).encode()
+
+
+def problem_body(kind: Kind, detail: str, instance: str, **extra: Any) -> bytes:
+    """The JSON document of a problem, for answers that are stored before they are sent."""
+    document = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": instance,
+        "code": kind.code,
+        **extra,
+    }
+    return orjson.dumps(document)
+
+
+def instance_of(scope: Scope) -> str:
+    """The request's path without its query, spelled as a URI reference."""
+    return quote(scope["path"], safe="/:@!$&'()*+,;=~-._")
+
+
+async def send_bytes(
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    content_type: bytes = b"application/json",
+    headers: Headers = (),
+    head: bool = False,
+) -> None:
+    """Send one whole answer; with `head`, its headers only."""
+    start: Message = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            (b"content-type", content_type),
+            (b"content-length", str(len(body)).encode()),
+            *headers,
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+class ProblemResponses:
+    """ASGI middleware: answers the problems that `app` raises; anything else raised is a 500, and logged.
+
+    WebSockets: before they are accepted, a problem is the answer of the handshake.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Problem as problem:
+            if started:
+                raise
+            await self._answer(problem, scope, receive, send)
+        except Exception:
+            _log.exception("a request failed")
+            if started:
+                raise
+            await self._answer(Problem(INTERNAL, "It has been written down."), scope, receive, send)
+
+    @staticmethod
+    async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await problem.respond(scope, send)
+        elif "websocket.http.response" in scope.get("extensions", {}):
+            await send_handshake_refusal(problem, scope, send)
+        else:
+            await receive()  # websocket.connect, which must be taken before the close
+            await send({"type": "websocket.close", "code": 1008, "reason": problem.kind.code})
+
+
+async def send_handshake_refusal(problem: Problem, scope: Scope, send: Send) -> None:
+    """Answer a WebSocket handshake with the problem instead of 101."""
+    body = problem.body(instance_of(scope))
+    headers = [
+        (b"content-type", MEDIA_TYPE),
+        (b"content-length", str(len(body)).encode()),
+        *problem.headers,
+    ]
+    start = {"type": "websocket.http.response.start", "status": problem.kind.status, "headers": headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,42 @@
+"""What can be seen of a process from outside: request ids, traces, metrics, logs, health.
+
+A process that serves HTTP wraps its application once, outermost first:
+
+    registry = new_registry()
+    configure_logging(settings.log_level, settings.log_format, service="query")
+    app = Observed(                       # X-Request-Id, traceparent, metrics, access log
+        Operations(                       # /health/live, /health/ready, /metrics
+            ProblemResponses(routes),     # Problem -> application/problem+json
+            Readiness({"mongodb": ask_mongodb}),
+            registry,
+        ),
+        RequestMetrics(registry),
+    )
+
+Below it, `request_id(scope)` and `traceparent(scope)` are set for every request.
+"""
+
+from shared.telemetry.logs import LogFormat, LogLevel, configure_logging
+from shared.telemetry.metrics import RequestMetrics, new_registry
+from shared.telemetry.operations import Operations, Readiness
+from shared.telemetry.requests import Observed, name_route, request_id, traceparent
+from shared.telemetry.serving import serve, stop_signal
+from shared.telemetry.trace import new_traceparent, parse_traceparent
+
+__all__ = [
+    "LogFormat",
+    "LogLevel",
+    "Observed",
+    "Operations",
+    "Readiness",
+    "RequestMetrics",
+    "configure_logging",
+    "name_route",
+    "new_registry",
+    "new_traceparent",
+    "parse_traceparent",
+    "request_id",
+    "serve",
+    "stop_signal",
+    "traceparent",
+]

@@ -1,0 +1,113 @@
+"""What operators ask any process: `/health/live`, `/health/ready`, `/metrics`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.problems import (
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNAVAILABLE,
+    Problem,
+    retry_after_header,
+    send_bytes,
+)
+from shared.telemetry.requests import name_route
+
+Check = Callable[[], Awaitable[str | None]]
+"""Asks a dependency: None when it is there, else why not, in words fit for anybody's eyes."""
+
+_CHECK_SECONDS: Final = 2.0
+_ALIVE: Final = b'{"status":"alive"}'
+_READY: Final = b'{"status":"ready"}'
+
+
+class Readiness:
+    """Whether the process can do its work: every check by name, and whether it is stopping."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self.stopping = False
+
+    async def reasons(self) -> dict[str, str]:
+        """What is away and why, by the check's name; empty when ready."""
+        if self.stopping:
+            return {"process": "stopping"}
+        answers = await asyncio.gather(*(self._ask(check) for check in self._checks.values()))
+        return {
+            name: answer for name, answer in zip(self._checks, answers, strict=True) if answer is not None
+        }
+
+    @staticmethod
+    async def _ask(check: Check) -> str | None:
+        try:
+            return await asyncio.wait_for(check(), _CHECK_SECONDS)
+        except TimeoutError:
+            return "it does not answer"
+
+
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of a process that only has operators' endpoints."""
+    if scope["type"] == "http":
+        await Problem(NOT_FOUND, "There is no such page.").respond(scope, send)
+
+
+class Operations:
+    """ASGI middleware that answers operators and passes everything else on to `app`."""
+
+    def __init__(self, app: ASGIApp, readiness: Readiness, registry: CollectorRegistry) -> None:
+        self.app = app
+        self._readiness = readiness
+        self._registry = registry
+        self._endpoints: Final = {
+            "/health/live": self._live,
+            "/health/ready": self._ready,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self.app(scope, receive, send)
+            return
+        name_route(scope, scope["path"])
+        if scope["method"] not in {"GET", "HEAD"}:
+            problem = Problem(METHOD_NOT_ALLOWED, "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])
+            await problem.respond(scope, send)
+            return
+        await endpoint(scope, send)
+
+    async def _live(self, scope: Scope, send: Send) -> None:
+        await self._send(scope, send, _ALIVE)
+
+    async def _ready(self, scope: Scope, send: Send) -> None:
+        reasons = await self._readiness.reasons()
+        if reasons:
+            problem = Problem(
+                UNAVAILABLE,
+                "Not ready: " + ", ".join(f"{name}: {why}" for name, why in reasons.items()) + ".",
+                headers=[retry_after_header(1), (b"cache-control", b"no-store")],
+                reasons=reasons,
+            )
+            await problem.respond(scope, send)
+            return
+        await self._send(scope, send, _READY)
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        body = generate_latest(self._registry)
+        await self._send(scope, send, body, CONTENT_TYPE_LATEST.encode())
+
+    @staticmethod
+    async def _send(scope: Scope, send: Send, body: bytes, content_type: bytes = b"application/json") -> None:
+        await send_bytes(
+            send,
+            200,
+            body,
+            content_type=content_type,
+            headers=[(b"cache-control", b"no-store")],
+            head=scope["method"] == "HEAD",
+        )

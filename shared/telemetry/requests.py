@@ -1,0 +1,113 @@
+"""ASGI middleware around everything: request ids, traces, metrics and the access log."""
+
+import logging
+import random
+import re
+import time
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.telemetry.logs import REQUEST
+from shared.telemetry.metrics import RequestMetrics
+from shared.telemetry.trace import new_traceparent, parse_traceparent
+
+_SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+_REQUEST_ID: Final = "orders.request_id"
+_TRACEPARENT: Final = "orders.traceparent"
+_ROUTE: Final = "orders.route"
+_CLIENT_CLOSED: Final = 499
+_log = logging.getLogger("access")
+
+
+def request_id(scope: Scope) -> str:
+    """The request's id: the caller's `X-Request-Id` when that is sane, else one of our own."""
+    found: str = scope[_REQUEST_ID]
+    return found
+
+
+def traceparent(scope: Scope) -> str:
+    """The request's W3C traceparent: the caller's when valid, else a new one."""
+    found: str = scope[_TRACEPARENT]
+    return found
+
+
+def name_route(scope: Scope, template: str) -> None:
+    """Say under which route (`/orders/{orderId}`) a request counts; Starlette does so by itself."""
+    scope[_ROUTE] = template
+
+
+def _route(scope: Scope) -> str:
+    named = scope.get(_ROUTE) or getattr(scope.get("route"), "path", None)
+    return named or "(none)"
+
+
+class Observed:
+    """Gives each request an id and a trace, counts it and, if it failed, logs it (all with LOG_LEVEL=debug).
+
+    The log line holds method, route template and status; no path, query, header or body, since these may
+    hold tokens or personal data.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
+        self.app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        identify(scope)
+        id_header = (b"x-request-id", scope[_REQUEST_ID].encode())
+        status = _CLIENT_CLOSED
+
+        async def labelled(message: Message) -> None:
+            nonlocal status
+            what = message["type"]
+            if what == "http.response.start" or what == "websocket.http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), id_header]
+            elif what == "websocket.accept":
+                status = 101
+                message["headers"] = [*message.get("headers", ()), id_header]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, labelled)
+        finally:
+            method = scope.get("method", "GET") if kind == "http" else "WEBSOCKET"
+            self._done(method, _route(scope), status, time.perf_counter() - started)
+
+    def _done(self, method: str, route: str, status: int, seconds: float) -> None:
+        if method not in _METHODS and method != "WEBSOCKET":
+            method = "(other)"
+        self._metrics.observe(method, route, status, seconds)
+        level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+        if _log.isEnabledFor(level):
+            fields: dict[str, Any] = {
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 3),
+            }
+            _log.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
+
+
+def identify(scope: Scope) -> None:
+    """Set the request's id and trace from its headers, for its handlers and its log lines."""
+    given_id: bytes | None = None
+    given_trace: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given_id = value
+        elif name == b"traceparent":
+            # several are as good as none
+            given_trace = value if given_trace is None else b""
+    sane = given_id is not None and _SANE_ID.fullmatch(given_id) is not None
+    scope[_REQUEST_ID] = given_id.decode() if sane and given_id else f"{random.getrandbits(128):032x}"
+    parsed = parse_traceparent(given_trace) if given_trace else None
+    scope[_TRACEPARENT] = parsed or new_traceparent()
+    REQUEST.set((scope[_REQUEST_ID], scope[_TRACEPARENT]))

@@ -1,0 +1,27 @@
+"""W3C trace context: the `traceparent` header (https://www.w3.org/TR/trace-context/)."""
+
+import random
+import re
+from typing import Final
+
+_FIELDS: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_NO_TRACE: Final = b"0" * 32
+_NO_PARENT: Final = b"0" * 16
+
+
+def parse_traceparent(header: bytes) -> str | None:
+    """The header as it is passed on, in version 00; None when it is not valid and a new trace must start."""
+    match = _FIELDS.fullmatch(header)
+    if match is None:
+        return None
+    version, trace, parent, flags, more = match.groups()
+    if version == b"ff" or trace == _NO_TRACE or parent == _NO_PARENT or (version == b"00" and more):
+        return None
+    return f"00-{trace.decode()}-{parent.decode()}-{flags.decode()}"
+
+
+def new_traceparent() -> str:
+    """The beginning of a new trace."""
+    # one draw for both ids; neither may be zero
+    trace, parent = random.getrandbits(128) | 1, random.getrandbits(64) | 1
+    return f"00-{trace:032x}-{parent:016x}-01"

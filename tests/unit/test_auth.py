@@ -1,0 +1,198 @@
+"""Which bearer tokens are accepted, and for whom they speak."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+
+from shared.auth import Authenticator, Principal
+from shared.auth.keys import JwksFile, SharedSecret
+from shared.problems import Problem
+
+SECRET: Final = "a secret of at least thirty-two bytes"
+NOW: Final = 1_800_000_000
+CLAIMS: Final[dict[str, Any]] = {"sub": "ada", "roles": ["staff"], "exp": NOW + 60}
+
+
+def token(key: Key, header: dict[str, Any], **changes: Any) -> bytes:
+    claims = {name: value for name, value in (CLAIMS | changes).items() if value is not None}
+    return jws.serialize_compact(header, json.dumps(claims), key, [header["alg"]]).encode()
+
+
+def hs256(secret: str = SECRET, **changes: Any) -> bytes:
+    return token(OctKey.import_key(secret), {"alg": "HS256"}, **changes)
+
+
+def by_secret(**options: Any) -> Authenticator:
+    return Authenticator(SharedSecret(SECRET), clock=lambda: NOW, **options)
+
+
+async def accepted(authenticator: Authenticator, bearer: bytes) -> Principal:
+    return await authenticator.authenticate({"headers": [(b"authorization", b"Bearer " + bearer)]})
+
+
+async def refused(authenticator: Authenticator, bearer: bytes) -> str:
+    with pytest.raises(Problem) as problem:
+        await accepted(authenticator, bearer)
+    assert problem.value.kind.status == 401
+    assert dict(problem.value.headers)[b"www-authenticate"].startswith(b"Bearer")
+    assert bearer.decode() not in problem.value.detail
+    return problem.value.detail
+
+
+async def test_a_good_token_names_a_user_and_its_roles() -> None:
+    assert await accepted(by_secret(), hs256()) == Principal("ada", frozenset({"staff"}), NOW + 60)
+
+
+async def test_a_user_may_have_no_roles() -> None:
+    assert (await accepted(by_secret(), hs256(roles=None))).roles == frozenset()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exp": None},
+        {"exp": NOW - 31},
+        {"exp": "tomorrow"},
+        {"exp": True},
+        {"exp": 1e400},
+        {"nbf": NOW + 31},
+        {"nbf": "now"},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": "a b"},
+        {"sub": ".."},
+        {"sub": "a" * 65},
+        {"sub": 7},
+        {"roles": "staff"},
+        {"roles": [1]},
+    ],
+)
+async def test_claims_that_do_not_hold_are_refused(changes: dict[str, Any]) -> None:
+    await refused(by_secret(), hs256(**changes))
+
+
+async def test_the_clocks_may_differ_by_half_a_minute() -> None:
+    await accepted(by_secret(), hs256(exp=NOW - 29))
+    await accepted(by_secret(), hs256(nbf=NOW + 29))
+
+
+async def test_issuer_and_audience_are_checked_when_configured() -> None:
+    strict = by_secret(issuer="idp", audience="orders")
+    await accepted(strict, hs256(iss="idp", aud="orders"))
+    await accepted(strict, hs256(iss="idp", aud=["billing", "orders"]))
+    await refused(strict, hs256(iss="other", aud="orders"))
+    await refused(strict, hs256(iss="idp", aud="billing"))
+    await refused(strict, hs256(iss="idp"))
+    await refused(strict, hs256(aud="orders"))
+
+
+def encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "HS512", "RS256", None, 7])
+async def test_other_algorithms_are_refused(algorithm: object) -> None:
+    unsigned = f"{encoded({'alg': algorithm})}.{encoded(CLAIMS)}."
+    assert "algorithm" in await refused(by_secret(), unsigned.encode())
+
+
+@pytest.mark.parametrize(
+    "bearer", [b"x", b"a.b.c", b"..", b"\xff.\xff.\xff", b"a.b.c.d.e", b"e30.e30." + b"A" * 20_000]
+)
+async def test_what_is_no_token_is_refused(bearer: bytes) -> None:
+    with pytest.raises(Problem) as problem:
+        await accepted(by_secret(), bearer)
+    assert problem.value.kind.status == 401
+
+
+async def test_a_token_of_another_secret_is_refused() -> None:
+    await refused(by_secret(), hs256("another secret of thirty-two bytes, too"))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"")],
+        [(b"authorization", b"Bearer ")],
+        [(b"authorization", b"Basic YTpi")],
+        [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
+    ],
+)
+async def test_no_token_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Problem) as problem:
+        await by_secret().authenticate({"headers": headers})
+    assert problem.value.kind.status == 401
+
+
+async def test_a_remembered_token_expires_all_the_same() -> None:
+    now = NOW
+    authenticator = Authenticator(SharedSecret(SECRET), clock=lambda: now)
+    bearer = hs256()
+    await accepted(authenticator, bearer)
+    now = NOW + 91
+    await refused(authenticator, bearer)
+
+
+def write(path: Path, *keys: Key) -> None:
+    path.write_text(json.dumps({"keys": [key.as_dict(private=False) for key in keys]}))
+
+
+def rsa(kid: str) -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": kid})
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+async def test_every_algorithm_of_a_key_set_is_accepted(tmp_path: Path) -> None:
+    keys: list[tuple[str, Key]] = [
+        ("RS256", rsa("r")),
+        ("ES256", ECKey.generate_key("P-256", {"kid": "e"})),
+        ("EdDSA", OKPKey.generate_key("Ed25519", {"kid": "o"})),
+    ]
+    write(tmp_path / "jwks.json", *(key for _, key in keys))
+    authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
+    for algorithm, key in keys:
+        await accepted(authenticator, token(key, {"alg": algorithm, "kid": key.kid}))
+        await accepted(authenticator, token(key, {"alg": algorithm}))
+        await refused(authenticator, token(key, {"alg": algorithm, "kid": "unknown"}))
+
+
+async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
+    key = rsa("r")
+    secret = OctKey.generate_key(256, {"kid": "s"})
+    document = {"keys": [key.as_dict(private=False), secret.as_dict(private=True)]}
+    (tmp_path / "jwks.json").write_text(json.dumps(document))
+    authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
+    claims = token(secret, {"alg": "HS256", "kid": "s"})
+    assert "algorithm" in await refused(authenticator, claims)
+    confused = token(OctKey.import_key(key.as_pem(False)[27:-25]), {"alg": "HS256", "kid": "r"})
+    assert "algorithm" in await refused(authenticator, confused)
+
+
+async def test_a_file_rotates_and_forgets_the_tokens_of_old_keys(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    old, new = rsa("old"), rsa("new")
+    write(path, old)
+    source = JwksFile(path)
+    authenticator = Authenticator(source, clock=lambda: NOW)
+    of_old, of_new = (token(key, {"alg": "RS256", "kid": key.kid}) for key in (old, new))
+    await accepted(authenticator, of_old)
+    await refused(authenticator, of_new)
+    write(path, new)
+    await accepted(authenticator, of_new)
+    await refused(authenticator, of_old)
+    path.write_text("{")
+    await accepted(authenticator, of_new)
+
+
+async def test_no_key_at_all_is_no_verdict_on_the_token(tmp_path: Path) -> None:
+    authenticator = Authenticator(JwksFile(tmp_path / "missing.json"), clock=lambda: NOW)
+    assert authenticator.missing()
+    with pytest.raises(Problem) as problem:
+        await accepted(authenticator, token(rsa("r"), {"alg": "RS256", "kid": "r"}))
+    assert problem.value.kind.status == 503

@@ -1,0 +1,156 @@
+"""Request ids, traces, health and problems, as a caller sees them."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from shared.problems import NOT_FOUND, Problem, ProblemResponses, send_bytes, unavailable
+from shared.telemetry import (
+    Observed,
+    Operations,
+    Readiness,
+    RequestMetrics,
+    name_route,
+    new_registry,
+    new_traceparent,
+    parse_traceparent,
+    request_id,
+    traceparent,
+)
+from shared.telemetry.logs import JsonFormatter
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells what the middleware found, or raises what the path asks for."""
+    name_route(scope, "/{what}")
+    match scope["path"]:
+        case "/problem":
+            raise Problem(NOT_FOUND, "Not here.", hint="there")
+        case "/away":
+            raise unavailable("The store is away.", 2.4)
+        case "/broken":
+            raise RuntimeError("SELECT secret FROM host")
+        case _:
+            body = json.dumps([request_id(scope), traceparent(scope)]).encode()
+            await send_bytes(send, 200, body, head=scope["method"] == "HEAD")
+
+
+def client(check: Callable[[], Awaitable[str | None]] | None = None) -> httpx.AsyncClient:
+    registry = new_registry()
+    readiness = Readiness({} if check is None else {"postgres": check})
+    app = Observed(Operations(ProblemResponses(echo), readiness, registry), RequestMetrics(registry))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+
+async def test_a_sane_request_id_comes_back() -> None:
+    answer = await client().get("/", headers={"X-Request-Id": "mine-1"})
+    assert (answer.headers["x-request-id"], answer.json()[0]) == ("mine-1", "mine-1")
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a" * 129, '"', "<script>"])
+async def test_any_other_is_replaced(given: str) -> None:
+    answer = await client().get("/", headers={"X-Request-Id": given})
+    assert len(answer.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize("path", ["/problem", "/broken", "/health/live", "/metrics"])
+async def test_every_answer_has_a_request_id(path: str) -> None:
+    assert (await client().get(path, headers={"X-Request-Id": "mine"})).headers["x-request-id"] == "mine"
+
+
+async def test_a_valid_trace_goes_on_and_any_other_starts_anew() -> None:
+    assert (await client().get("/", headers={"traceparent": TRACE})).json()[1] == TRACE
+    started = (await client().get("/", headers={"traceparent": "00-0-0-00"})).json()[1]
+    assert parse_traceparent(started.encode()) == started
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        TRACE.upper(),
+        TRACE + "-more",
+        "ff" + TRACE[2:],
+        "00-" + "0" * 32 + TRACE[35:],
+        TRACE[:36] + "0" * 16 + "-01",
+    ],
+)
+def test_what_is_no_trace_is_not_passed_on(header: str) -> None:
+    assert parse_traceparent(header.encode()) is None
+
+
+def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+    assert parse_traceparent(b"01" + TRACE[2:].encode() + b"-more") == TRACE
+
+
+def test_new_traces_are_valid_and_differ() -> None:
+    traces = {new_traceparent() for _ in range(100)}
+    assert len(traces) == 100
+    assert all(parse_traceparent(trace.encode()) == trace for trace in traces)
+
+
+async def test_a_problem_is_told_as_one() -> None:
+    answer = await client().get("/problem")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert answer.json() == {
+        "type": "tag:orders.example,2026:problems/not-found",
+        "title": "There is nothing here",
+        "status": 404,
+        "detail": "Not here.",
+        "instance": "/problem",
+        "code": "not-found",
+        "hint": "there",
+    }
+
+
+async def test_a_part_that_is_away_says_when_to_come_again() -> None:
+    answer = await client().get("/away")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+async def test_nothing_of_the_inside_shows(caplog: pytest.LogCaptureFixture) -> None:
+    answer = await client().get("/broken")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert "SELECT" not in answer.text
+    assert "SELECT" in caplog.text
+
+
+async def test_an_instance_is_a_uri_reference() -> None:
+    answer = await client().get("/problem%22%20")
+    assert answer.status_code == 200
+    assert (await client().get("/problem")).json()["instance"] == "/problem"
+
+
+async def test_ready_only_while_nothing_is_away() -> None:
+    async def away() -> str:
+        return "it cannot be reached"
+
+    assert (await client().get("/health/ready")).status_code == 200
+    answer = await client(away).get("/health/ready")
+    assert (answer.status_code, answer.json()["reasons"]) == (503, {"postgres": "it cannot be reached"})
+    assert (await client(away).get("/health/live")).status_code == 200
+    assert (await client().post("/health/ready")).status_code == 405
+
+
+async def test_metrics_count_by_route_and_status() -> None:
+    http = client()
+    await http.get("/x")
+    await http.get("/problem")
+    text = (await http.get("/metrics")).text
+    assert 'http_request_duration_seconds_count{method="GET",route="/{what}",status="200"} 1.0' in text
+    assert 'http_request_duration_seconds_count{method="GET",route="/{what}",status="404"} 1.0' in text
+
+
+def test_a_log_line_is_one_json_object() -> None:
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "a %s", ("b\n",), None)
+    line = JsonFormatter("command").format(record)
+    assert "\n" not in line
+    entry = json.loads(line)
+    assert (entry["message"], entry["level"], entry["service"]) == ("a b\n", "info", "command")
