@@ -16,9 +16,13 @@ class OrderItem:
     """One product of an order, with its name and price (of one unit) as they were at that moment."""
 
     product_id: str
+    """The product, as in the topic `products`; each stands once in an order."""
     product_name: str
+    """Its name when the order was placed."""
     quantity: Annotated[int, Ge(1)]
+    """How many of it."""
     price: Money
+    """The price of one when the order was placed."""
 
 
 @with_config(WIRE)
@@ -28,9 +32,13 @@ class OrderCreated:
 
     schema_version: ClassVar[int] = 1
     order_id: str
+    """The order: a UUIDv7, and the record's key."""
     customer_id: str
+    """Who placed it, as in the topic `customers`."""
     items: tuple[OrderItem, ...]
+    """What was ordered, in the customer's order."""
     total: Money
+    """The sum of quantity times price."""
 
 
 @with_config(WIRE)
@@ -40,7 +48,9 @@ class OrderCancelled:
 
     schema_version: ClassVar[int] = 1
     order_id: str
+    """The order: a UUIDv7, and the record's key."""
     reason: str
+    """Why, in the words of who cancelled it."""
 
 
 @with_config(WIRE)
@@ -50,4 +60,6 @@ class OrderShipped:
 
     schema_version: ClassVar[int] = 1
     order_id: str
+    """The order: a UUIDv7, and the record's key."""
     tracking_number: str
+    """The carrier's number of the parcel."""

@@ -16,8 +16,11 @@ class ProductListed:
 
     schema_version: ClassVar[int] = 1
     product_id: str
+    """The product, and the record's key."""
     name: str
+    """What it is called from now on."""
     price: Money
+    """What one costs from now on."""
 
 
 @with_config(WIRE)
@@ -27,7 +30,9 @@ class ProductRenamed:
 
     schema_version: ClassVar[int] = 1
     product_id: str
+    """The product, and the record's key."""
     name: str
+    """What it is called from now on."""
 
 
 @with_config(WIRE)
@@ -37,7 +42,9 @@ class ProductRepriced:
 
     schema_version: ClassVar[int] = 1
     product_id: str
+    """The product, and the record's key."""
     price: Money
+    """What one costs from now on."""
 
 
 @with_config(WIRE)
@@ -47,3 +54,4 @@ class ProductDelisted:
 
     schema_version: ClassVar[int] = 1
     product_id: str
+    """The product, and the record's key."""

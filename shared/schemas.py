@@ -1,0 +1,42 @@
+"""What is published about the topics: a JSON Schema per event type and version, and the AsyncAPI document.
+
+Both are files beside this one, generated from the code's own types and committed:
+`python -m shared.events.generate` and `python -m services.command.asyncapi`.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+SCHEMAS: Final = Path(__file__).parent / "events" / "schemas"
+SUPERSEDED: Final = SCHEMAS / "superseded"
+"""What stood in `SCHEMAS` under the same version before, as `<type>.<version>.<revision>.json`."""
+ASYNCAPI: Final = Path(__file__).parent / "asyncapi.json"
+
+_COMMITTED_REF: Final = re.compile(rb'"\./events/schemas/([A-Za-z]+)\.([0-9]+)\.json"')
+
+
+def schema_name(event_type: str, version: int) -> str:
+    """The file name of an event's schema."""
+    return f"{event_type}.{version}.json"
+
+
+@cache
+def _schemas() -> dict[tuple[str, int], bytes]:
+    found = {}
+    for path in SCHEMAS.glob("*.json"):
+        event_type, version = path.stem.split(".")
+        found[event_type, int(version)] = path.read_bytes()
+    return found
+
+
+def schema(event_type: str, version: int) -> bytes | None:
+    """The JSON Schema (draft 07) of an event's data, or none when there never was such an event."""
+    return _schemas().get((event_type, version))
+
+
+@cache
+def asyncapi_document() -> bytes:
+    """The AsyncAPI 3 document as served at `/asyncapi.json`: it points at `/schemas/<type>/<version>`."""
+    return _COMMITTED_REF.sub(rb'"./schemas/\1/\2"', ASYNCAPI.read_bytes())
