@@ -1,0 +1,1 @@
+"""What the service is told by its environment."""
