@@ -47,21 +47,32 @@ def _aware(value: datetime) -> datetime:
 class CloudEvent(BaseModel):
     """One event as it stands in a topic's record. `version` counts 1, 2, 3 … per `subject` with no hole."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     specversion: Literal["1.0"]
     id: str
+    """A UUID that stays the same however often the event is delivered."""
     source: str
+    """Who published it."""
     type: str
+    """What happened: the name of a class of `shared.events`."""
     subject: str = Field(min_length=1)
+    """The aggregate's id, which is the record's key too."""
     time: Annotated[datetime, AfterValidator(_aware)]
+    """When it happened, never before the aggregate's previous event."""
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: str
+    """Where the JSON Schema of `data` is served; it ends in the type and the schema version."""
     version: int = Field(ge=1, le=2**31 - 1)
+    """Counts 1, 2, 3 … per `subject` with no hole."""
     position: str = Field(pattern=r"^[0-9]+$")
+    """The place in the event store, a growing decimal number over all aggregates."""
     actor: str
+    """Who caused it: the `sub` of a token."""
     traceparent: str | None = None
+    """The W3C trace context of the request that caused it."""
     data: dict[str, Any]
+    """What happened in detail, after the schema that `dataschema` names."""
 
     @property
     def schema_version(self) -> int:

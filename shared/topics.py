@@ -17,6 +17,13 @@ INCARNATION: Final = "incarnation"
 RECEIVED_AT: Final = "received-at"
 COMMITTED_AT: Final = "committed-at"
 
+# What a dead letter's record carries besides its own headers: where it was read, what was wrong, when.
+DEAD_LETTER_TOPIC: Final = "dead-letter-topic"
+DEAD_LETTER_PARTITION: Final = "dead-letter-partition"
+DEAD_LETTER_OFFSET: Final = "dead-letter-offset"
+DEAD_LETTER_ERROR: Final = "dead-letter-error"
+DEAD_LETTER_TIME: Final = "dead-letter-time"
+
 CLOUDEVENTS_JSON: Final = b"application/cloudevents+json"
 
 
