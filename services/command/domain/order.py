@@ -1,0 +1,206 @@
+"""An order: placed by a registered customer, then shipped or cancelled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, assert_never
+
+from services.command.domain.aggregate import Aggregate
+from services.command.domain.facts import Facts
+from services.command.domain.rejections import NotThereError, Rejection
+from shared.events import OrderCancelled, OrderCreated, OrderEvent, OrderItem, OrderShipped
+from shared.money import Money
+
+Status = Literal["pending", "shipped", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class NoOrder:
+    """It was never placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Placed, and waiting to be shipped or cancelled."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """On its way; nothing changes any more."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Called off; nothing changes any more."""
+
+    customer_id: str
+
+
+Order: TypeAlias = NoOrder | Pending | Shipped | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """So many units of a product."""
+
+    product_id: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceOrder:
+    """A customer orders; each product stands in one line."""
+
+    order_id: str
+    customer_id: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelOrder:
+    """Somebody calls it off. `customer_id` is the customer who asks, None for staff."""
+
+    order_id: str
+    customer_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipOrder:
+    """Staff sends it."""
+
+    order_id: str
+    tracking_number: str
+
+
+class CustomerUnknownError(Rejection):
+    """Only registered customers may order."""
+
+
+class ProductUnavailableError(Rejection):
+    """Some products do not exist or are delisted."""
+
+    def __init__(self, product_ids: tuple[str, ...]) -> None:
+        super().__init__(product_ids)
+        self.product_ids = product_ids
+
+
+class OrderNotFoundError(NotThereError):
+    """There is no such order, or none that the caller may know of."""
+
+
+class OrderNotPendingError(Rejection):
+    """It was shipped or cancelled before."""
+
+    def __init__(self, current_status: Status) -> None:
+        super().__init__(current_status)
+        self.current_status: Status = current_status
+
+
+def evolve(state: Order, event: OrderEvent) -> Order:
+    """The order after `event`."""
+    match event:
+        case OrderCreated():
+            return Pending(event.customer_id)
+        case OrderShipped():
+            return state if isinstance(state, NoOrder) else Shipped(state.customer_id)
+        case OrderCancelled():
+            return state if isinstance(state, NoOrder) else Cancelled(state.customer_id)
+        case _:
+            assert_never(event)
+
+
+def place(state: Order, command: PlaceOrder, facts: Facts) -> Sequence[OrderEvent]:
+    """Place it at today's prices; nothing when this very order exists.
+
+    Raises `CustomerUnknownError` and `ProductUnavailableError`.
+    """
+    if not isinstance(state, NoOrder):
+        return []
+    if not facts.customer_registered:
+        raise CustomerUnknownError
+    items = []
+    unavailable = []
+    for line in command.lines:
+        product = facts.products.get(line.product_id)
+        if product is None or not product.available:
+            unavailable.append(line.product_id)
+            continue
+        items.append(
+            OrderItem(
+                product_id=line.product_id,
+                product_name=product.name,
+                quantity=line.quantity,
+                price=product.price,
+            )
+        )
+    if unavailable:
+        raise ProductUnavailableError(tuple(unavailable))
+    return [
+        OrderCreated(
+            order_id=command.order_id,
+            customer_id=command.customer_id,
+            items=tuple(items),
+            total=Money(sum(item.quantity * item.price for item in items)),
+        )
+    ]
+
+
+def cancel(state: Order, command: CancelOrder) -> Sequence[OrderEvent]:
+    """Call it off. Raises `OrderNotFoundError` (another customer's, too) and `OrderNotPendingError`."""
+    order = _known(state)
+    if command.customer_id not in {None, order.customer_id}:
+        raise OrderNotFoundError
+    _must_be_pending(order)
+    return [OrderCancelled(order_id=command.order_id, reason=command.reason)]
+
+
+def ship(state: Order, command: ShipOrder) -> Sequence[OrderEvent]:
+    """Send it. Raises `OrderNotFoundError` and `OrderNotPendingError`."""
+    _must_be_pending(_known(state))
+    return [OrderShipped(order_id=command.order_id, tracking_number=command.tracking_number)]
+
+
+def _known(state: Order) -> Pending | Shipped | Cancelled:
+    if isinstance(state, NoOrder):
+        raise OrderNotFoundError
+    return state
+
+
+def _must_be_pending(state: Pending | Shipped | Cancelled) -> None:
+    match state:
+        case Pending():
+            return
+        case Shipped():
+            raise OrderNotPendingError("shipped")
+        case Cancelled():
+            raise OrderNotPendingError("cancelled")
+        case _:
+            assert_never(state)
+
+
+_STATES: Final[Mapping[str, type[Pending] | type[Shipped] | type[Cancelled]]] = {
+    "pending": Pending,
+    "shipped": Shipped,
+    "cancelled": Cancelled,
+}
+
+
+def _dump(state: Order) -> Mapping[str, Any]:
+    if isinstance(state, NoOrder):
+        return {"state": "none"}
+    return {"state": type(state).__name__.lower(), "customerId": state.customer_id}
+
+
+def _load(stored: Mapping[str, Any]) -> Order:
+    if stored["state"] == "none":
+        return NoOrder()
+    return _STATES[stored["state"]](stored["customerId"])
+
+
+ORDER: Final[Aggregate[Order]] = Aggregate(
+    category="orders", initial=NoOrder(), evolve=evolve, shape=1, dump=_dump, load=_load
+)
