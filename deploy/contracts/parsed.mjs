@@ -1,0 +1,14 @@
+// An AsyncAPI document read from a file or a URL, its $refs resolved from where it lies.
+import { fromFile, fromURL, Parser } from "@asyncapi/parser";
+
+const SEVERITIES = ["error", "warning", "info", "hint"];
+
+export async function parsed(source) {
+  const parser = new Parser();
+  const from = /^https?:/.test(source) ? fromURL(parser, source) : fromFile(parser, source);
+  const { document, diagnostics } = await from.parse();
+  const complaints = diagnostics
+    .filter(({ severity }) => severity <= 1)
+    .map((found) => ({ ...found, severity: SEVERITIES[found.severity] }));
+  return { document, complaints, diagnostics };
+}
