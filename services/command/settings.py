@@ -1,1 +1,99 @@
-"""What the service is told by its environment."""
+"""What the service is told by its environment. Each process reads only what it needs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator
+from pydantic_core import Url
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.auth import AuthSettings
+from shared.telemetry import LogFormat, LogLevel
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""0 takes a free one."""
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")]
+
+
+def _postgres(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a postgresql:// URL")
+    return url
+
+
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
+HttpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
+
+
+class ProcessSettings(BaseSettings):
+    """What every process is told: LOG_LEVEL, LOG_FORMAT."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "text"
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+
+class ServingSettings(ProcessSettings):
+    """Where a process answers HTTP: HOST, PORT."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8001
+
+
+class StoreSettings(ProcessSettings):
+    """Where the events are: POSTGRES_URL."""
+
+    postgres_url: PostgresUrl
+
+
+class KafkaSettings(ProcessSettings):
+    """Where the topics are, and how to get in: KAFKA_BOOTSTRAP_SERVERS and the security settings."""
+
+    kafka_bootstrap_servers: Annotated[str, Field(min_length=1)]
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: Path | None = None
+
+
+class SchemaSettings(ProcessSettings):
+    """SCHEMA_BASE_URL: under which absolute address the events' schemas are served."""
+
+    schema_base_url: HttpUrl = Url("http://127.0.0.1:8001")
+
+    @property
+    def schema_base(self) -> str:
+        """The address without a slash at its end."""
+        return str(self.schema_base_url).rstrip("/")
+
+
+class ApiSettings(AuthSettings, ServingSettings, StoreSettings, SchemaSettings):
+    """The command API. COMMAND_WRITERS is the number of connections that group commands into commits."""
+
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode] = ()
+    command_writers: Annotated[int, Field(ge=1, le=32)] = 2
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _comma_list(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part for part in (item.strip().rstrip("/") for item in value.split(",")) if part)
+
+
+class RelaySettings(ServingSettings, StoreSettings, KafkaSettings, SchemaSettings):
+    """The relay. RELAY_SHARDS is the number of publishers that may work at once, over all relay processes."""
+
+    port: Port = 8003
+    relay_shards: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class TopicsSettings(KafkaSettings, StoreSettings):
+    """The job that makes and mends the topics."""
