@@ -1,0 +1,48 @@
+"""Between the domain's events and states, in clear, and what is stored of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.command.store.personal_data import decrypt, encrypt
+from services.command.store.upcasting import upcast
+from shared.envelope import dump_data, load_data
+from shared.events import CustomerDetailsChanged, CustomerRegistered, Event
+from shared.events.customer import PERSONAL_FIELDS
+
+_PERSONAL_TYPES: Final = frozenset({CustomerRegistered.__name__, CustomerDetailsChanged.__name__})
+
+
+class MissingKeyError(Exception):
+    """A personal field was to be written for a customer that has no key."""
+
+
+def _sealed(values: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
+    if key is None:
+        raise MissingKeyError
+    return {name: encrypt(value, key) if name in PERSONAL_FIELDS else value for name, value in values.items()}
+
+
+def _opened(values: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
+    return {name: decrypt(value, key) if name in PERSONAL_FIELDS else value for name, value in values.items()}
+
+
+def encode_event(event: Event, key: bytes | None) -> dict[str, Any]:
+    """An event's data as it is stored: personal fields encrypted under `key`."""
+    data = dump_data(event)
+    return _sealed(data, key) if type(event).__name__ in _PERSONAL_TYPES else data
+
+
+def decode_event(event_type: str, schema_version: int, data: dict[str, Any], key: bytes | None) -> Event:
+    """A stored event in its newest shape, in clear."""
+    data = upcast(event_type, schema_version, data)
+    return load_data(event_type, _opened(data, key) if event_type in _PERSONAL_TYPES else data)
+
+
+def encode_state(dumped: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
+    """A snapshot as it is stored. No aggregate but the customer's has fields of these names."""
+    return _sealed(dumped, key) if any(name in dumped for name in PERSONAL_FIELDS) else dict(dumped)
+
+
+def decode_state(stored: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
+    """A snapshot in clear."""
+    return _opened(stored, key)

@@ -1,0 +1,101 @@
+"""What the store is asked and what it answers: the words between HTTP and the event store."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from services.command.domain.aggregate import Aggregate
+from services.command.domain.facts import Facts
+from services.command.domain.rejections import Rejection
+from shared.events import Event
+from shared.topics import Category
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The write-side facts that a decision wants to know."""
+
+    products: tuple[str, ...] = ()
+    customer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A caller's key for one request; `fingerprint` is a digest of all that makes it the same request."""
+
+    user_id: str
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Its events, if any, are durably committed; `version` is the stream's afterwards."""
+
+    version: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The domain refused."""
+
+    rejection: Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMismatch:
+    """`If-Match` named another version than the stream's, which is `actual`."""
+
+    actual: int
+
+
+Decided: TypeAlias = Accepted | Rejected | VersionMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is told, now and under the same idempotency key later."""
+
+    status: int
+    body: bytes
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An answer; `replayed` when an earlier request with the same key was given it first."""
+
+    answer: Answer
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Generic[S]):
+    """One command on one stream.
+
+    `decide` is pure and raises a domain `Rejection`; it may be called several times. `expected` is the
+    version the stream must have (`"*"`: any but none). `answer` turns the outcome into what the caller is
+    told. `received_at` is when the request arrived.
+    """
+
+    category: Category
+    subject: str
+    aggregate: Aggregate[S]
+    decide: Callable[[S, Facts], Sequence[Event]]
+    needs: Needs = Needs()
+    expected: int | Literal["*"] | None = None
+    idempotency: Idempotency | None = None
+    actor: str
+    traceparent: str | None
+    request_id: str
+    received_at: datetime
+    answer: Callable[[Decided], Answer]
+
+    @property
+    def stream_id(self) -> str:
+        """The stream's name in the store."""
+        return f"{self.category}/{self.subject}"

@@ -1,0 +1,118 @@
+"""Decides a loaded command: what is to be stored for it and what its caller will be told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from uuid_utils.compat import uuid7
+
+from services.command.domain.rejections import NotThereError, Rejection
+from services.command.store.codec import encode_event
+from services.command.store.commands import Accepted, Answer, Command, Rejected, VersionMismatch
+from services.command.store.loading import Loaded, Picture
+from services.command.store.personal_data import new_key
+from shared.events import CustomerErased, CustomerRegistered, Event
+from shared.times import rfc3339, whole_milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One row to be."""
+
+    version: int
+    event_id: UUID
+    type: str
+    schema_version: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a command comes to: its answer, and what must be stored for it, all or none.
+
+    `new_key` is a customer's first key, `erases` takes it away. `state` is the stream's after the events.
+    """
+
+    command: Command[Any]
+    answer: Answer
+    events: tuple[StoredEvent, ...] = ()
+    state: Any = None
+    occurred_at: datetime | None = None
+    metadata: str = ""
+    new_key: bytes | None = None
+    erases: bool = False
+    checks_facts: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is to be stored."""
+        return bool(self.events) or self.command.idempotency is not None
+
+
+def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
+    """Decide on what the store held; `now` is the time of the events, unless the stream is ahead of it."""
+    loaded = picture.streams[command.stream_id]
+    mismatch = _mismatch(command, loaded.version)
+    try:
+        events = command.decide(loaded.state, picture.facts(command))
+    except Rejection as rejection:
+        # what does not exist is told as such, whatever version was expected
+        if mismatch is not None and not isinstance(rejection, NotThereError):
+            return Verdict(command=command, answer=command.answer(mismatch))
+        return Verdict(command=command, answer=command.answer(Rejected(rejection)))
+    if mismatch is not None:
+        return Verdict(command=command, answer=command.answer(mismatch))
+    accepted = Accepted(loaded.version + len(events), command.subject)
+    if not events:
+        return Verdict(command=command, answer=command.answer(accepted))
+    return _to_store(command, events, loaded, picture.keys, command.answer(accepted), now)
+
+
+def _mismatch(command: Command[Any], version: int) -> VersionMismatch | None:
+    match command.expected:
+        case None:
+            return None
+        case "*":
+            return VersionMismatch(0) if version == 0 else None
+        case expected:
+            return None if expected == version else VersionMismatch(version)
+
+
+def _to_store(
+    command: Command[Any],
+    events: Sequence[Event],
+    loaded: Loaded,
+    keys: Mapping[str, bytes],
+    answer: Answer,
+    now: datetime,
+) -> Verdict:
+    registers = any(isinstance(event, CustomerRegistered) for event in events)
+    fresh = new_key() if registers else None
+    key = fresh if registers else keys.get(command.subject)
+    state = loaded.state
+    rows = []
+    for version, event in enumerate(events, loaded.version + 1):
+        state = command.aggregate.evolve(state, event)
+        data = orjson.dumps(encode_event(event, key)).decode()
+        rows.append(StoredEvent(version, uuid7(), type(event).__name__, event.schema_version, data))
+    at = whole_milliseconds(now)
+    metadata = {
+        "actor": command.actor,
+        "traceparent": command.traceparent,
+        "receivedAt": rfc3339(command.received_at),
+        "requestId": command.request_id,
+    }
+    return Verdict(
+        command=command,
+        answer=answer,
+        events=tuple(rows),
+        state=state,
+        occurred_at=at if loaded.last_at is None else max(at, loaded.last_at),
+        metadata=orjson.dumps(metadata).decode(),
+        new_key=fresh,
+        erases=any(isinstance(event, CustomerErased) for event in events),
+        checks_facts=bool(command.needs.products or command.needs.customer),
+    )

@@ -1,0 +1,42 @@
+"""What can go wrong in the store, and the one place where the driver's errors are translated."""
+
+import psycopg
+from psycopg import errors as pg
+
+
+class StoreError(Exception):
+    """The store could not answer."""
+
+
+class KeyReusedError(StoreError):
+    """The idempotency key was used for another request."""
+
+
+class KeyInFlightError(StoreError):
+    """The first request with this idempotency key is still running."""
+
+
+class ContendedError(StoreError):
+    """Others kept writing the same stream: the decision was overtaken too many times."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database is away. Whether something was written is not known: repeat with the same key."""
+
+    def __init__(self, retry_after: float = 1.0) -> None:
+        super().__init__("the event store is away")
+        self.retry_after = retry_after
+
+
+class StoreOverloadedError(StoreError):
+    """Too many commands are waiting; this one was not started."""
+
+
+def is_lock_wait(error: psycopg.Error) -> bool:
+    """Somebody else held a row for longer than we wait."""
+    return isinstance(error, pg.LockNotAvailable)
+
+
+def is_retriable(error: psycopg.Error) -> bool:
+    """Nothing was written, and the same again may well succeed."""
+    return isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)

@@ -1,0 +1,126 @@
+"""Reads all that a batch of commands needs to be decided, in one round trip."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from services.command.domain.facts import Facts, ProductFact
+from services.command.store.codec import decode_event, decode_state
+from services.command.store.commands import Answer, Command
+from services.command.store.sql import sql
+from shared.money import Money
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One stream: its state, version (0: there is none) and last event's time; how much was replayed."""
+
+    state: Any
+    version: int
+    last_at: datetime | None
+    replayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An idempotency key's record."""
+
+    stream_id: str
+    fingerprint: bytes
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Picture:
+    """What the store held for a batch at one moment."""
+
+    streams: dict[str, Loaded] = field(default_factory=dict)
+    products: dict[str, tuple[ProductFact, int]] = field(default_factory=dict)
+    customers: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
+    stored_events: set[UUID] = field(default_factory=set)
+
+    def facts(self, command: Command[Any]) -> Facts:
+        """What `command` may know beyond its own stream."""
+        wanted = command.needs
+        products = {name: self.products[name][0] for name in wanted.products if name in self.products}
+        registered = wanted.customer is not None and self.customers.get(wanted.customer, (False, 0))[0]
+        return Facts(products=products, customer_registered=registered)
+
+
+async def load(
+    connection: Connection, commands: Sequence[Command[Any]], attempted: Sequence[UUID]
+) -> Picture:
+    """Read streams, facts, personal data keys and idempotency records of `commands`.
+
+    `attempted` are ids of events that a commit whose answer was lost may have stored.
+    """
+    picture = Picture()
+    by_stream = {command.stream_id: command for command in commands}
+    products = sorted({name for command in commands for name in command.needs.products})
+    customers = sorted({command.needs.customer for command in commands if command.needs.customer})
+    people = sorted(command.subject for command in by_stream.values() if command.category == "customers")
+    idempotent = [command.idempotency for command in commands if command.idempotency is not None]
+    async with connection.pipeline():
+        streams = await connection.execute(
+            sql("load_streams"),
+            {
+                "streams": list(by_stream),
+                "shapes": [command.aggregate.shape for command in by_stream.values()],
+            },
+        )
+        found_products = products and await connection.execute(sql("load_products"), {"products": products})
+        found_customers = customers and await connection.execute(
+            sql("load_customers"), {"customers": customers}
+        )
+        keys = people and await connection.execute(sql("load_personal_data_keys"), {"customers": people})
+        remembered = idempotent and await connection.execute(
+            sql("load_idempotency_keys"),
+            {"users": [entry.user_id for entry in idempotent], "keys": [entry.key for entry in idempotent]},
+        )
+        stored = attempted and await connection.execute(sql("find_events"), {"ids": list(attempted)})
+    if found_products:
+        for name, title, cents, available, version in await found_products.fetchall():
+            fact = ProductFact(name=title, price=Money(cents), available=available)
+            picture.products[name] = (fact, version)
+    if found_customers:
+        for name, registered, version in await found_customers.fetchall():
+            picture.customers[name] = (registered, version)
+    if keys:
+        picture.keys.update(await keys.fetchall())
+    if remembered:
+        for user, key, stream, fingerprint, status, body, location in await remembered.fetchall():
+            answer = Answer(status, body, location)
+            picture.remembered[user, key] = Remembered(stream, fingerprint, answer)
+    if stored:
+        picture.stored_events.update(event_id for (event_id,) in await stored.fetchall())
+    _rebuild(picture, by_stream, await streams.fetchall())
+    return picture
+
+
+def _rebuild(picture: Picture, commands: Mapping[str, Command[Any]], rows: Iterable[Sequence[Any]]) -> None:
+    """Fold the events of each stream, which come together and in order, onto its snapshot."""
+    for stream_id, snapshot_version, state, snapshot_at, version, kind, schema, data, at in rows:
+        command = commands[stream_id]
+        key = picture.keys.get(command.subject) if command.category == "customers" else None
+        before = picture.streams.get(stream_id)
+        if before is None:
+            start = command.aggregate.initial
+            if snapshot_version is not None:
+                start = command.aggregate.load(decode_state(state, key))
+            before = Loaded(start, snapshot_version or 0, snapshot_at, 0)
+        if version is None:
+            picture.streams[stream_id] = before
+            continue
+        event = decode_event(kind, schema, data, key)
+        picture.streams[stream_id] = Loaded(
+            command.aggregate.evolve(before.state, event), version, at, before.replayed + 1
+        )

@@ -1,0 +1,16 @@
+-- The answer that a key's first request was given. An empty fingerprint (its customer was erased, and a
+-- digest of a name can be guessed at) stands for any request on the same stream.
+CREATE TABLE idempotency_keys (
+    user_id text NOT NULL,
+    key text NOT NULL,
+    stream_id text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status integer NOT NULL,
+    body bytea NOT NULL,
+    location text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, key)
+);
+
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_customers ON idempotency_keys (stream_id) WHERE stream_id LIKE 'customers/%';

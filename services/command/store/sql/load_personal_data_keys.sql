@@ -1,0 +1,2 @@
+-- The keys under which customers' names and addresses are readable.
+SELECT customer_id, key FROM personal_data_keys WHERE customer_id = ANY (%(customers)s)
