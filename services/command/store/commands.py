@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from services.command.domain.aggregate import Aggregate
 from services.command.domain.facts import Facts
@@ -12,6 +12,7 @@ from shared.events import Event
 from shared.topics import Category
 
 S = TypeVar("S")
+ROUTE_FINGERPRINT_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,11 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A caller's key for one request; `fingerprint` is a digest of all that makes it the same request."""
+    """A caller's key for one request.
+
+    `fingerprint` digests all that makes it the same request: the route in `ROUTE_FINGERPRINT_BYTES`, then
+    the body.
+    """
 
     user_id: str
     key: str

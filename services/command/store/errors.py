@@ -12,10 +12,6 @@ class KeyReusedError(StoreError):
     """The idempotency key was used for another request."""
 
 
-class KeyInFlightError(StoreError):
-    """The first request with this idempotency key is still running."""
-
-
 class ContendedError(StoreError):
     """Others kept writing the same stream: the decision was overtaken too many times."""
 
@@ -37,6 +33,6 @@ def is_lock_wait(error: psycopg.Error) -> bool:
     return isinstance(error, pg.LockNotAvailable)
 
 
-def is_retriable(error: psycopg.Error) -> bool:
+def is_passing(error: psycopg.Error) -> bool:
     """Nothing was written, and the same again may well succeed."""
     return isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)

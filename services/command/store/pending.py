@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.command.store.commands import Answer, Command, Executed
+from services.command.store.deciding import Verdict
 
 
 @dataclass(slots=True, eq=False)
@@ -13,12 +14,15 @@ class Pending:
     """A waiting command, what was tried for it so far, and where its caller waits."""
 
     command: Command[Any]
-    deadline: float
     future: "asyncio.Future[Executed]"
     tries: int = 0
-    overtaken: bool = False
     attempts: dict[UUID, Answer] = field(default_factory=dict)
     """First event id of each attempt whose outcome is not known, and what it would have answered."""
+
+    def remember_attempt(self, verdict: Verdict) -> None:
+        """The answer to an append never came: its events may be stored."""
+        if verdict.events:
+            self.attempts[verdict.events[0].event_id] = verdict.answer
 
     def succeed(self, answer: Answer, *, replayed: bool = False) -> None:
         """Tell the caller, if it still waits."""

@@ -1,5 +1,5 @@
--- The answer that a key's first request was given. An empty fingerprint (its customer was erased, and a
--- digest of a name can be guessed at) stands for any request on the same stream.
+-- The answer that a key's first request was given. The fingerprint is 16 bytes for the route and 32 for the body;
+-- of an erased customer's requests only the first part is kept, since a digest of a name can be guessed at.
 CREATE TABLE idempotency_keys (
     user_id text NOT NULL,
     key text NOT NULL,

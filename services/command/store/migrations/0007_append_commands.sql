@@ -136,7 +136,7 @@ BEGIN
         ), forgotten AS (
             DELETE FROM personal_data_keys p USING erased e WHERE p.customer_id = e.customer_id
         )
-        UPDATE idempotency_keys i SET fingerprint = '' FROM erased e
+        UPDATE idempotency_keys i SET fingerprint = substr(i.fingerprint, 1, 16) FROM erased e
         WHERE i.stream_id LIKE 'customers/%' AND i.stream_id = 'customers/' || e.customer_id;
     END IF;
 

@@ -1,0 +1,52 @@
+"""Connections to the event store, and the end of those that were lost."""
+
+from typing import Final
+from uuid import uuid4
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from services.command.store.loading import Connection
+from services.command.store.sql import sql
+
+LOCK_TIMEOUT_MS: Final = 50
+PATIENCE_MS: Final = 4000
+_BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait before the next attempt to connect, after so many that failed."""
+    return _BACKOFF_SECONDS[min(tries, len(_BACKOFF_SECONDS) - 1)]
+
+
+def conninfo(url: str, *, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> str:
+    """`url` with bounds on every wait. Its application name is unique: its backends can be found again."""
+    return make_conninfo(
+        url,
+        application_name=f"command-{uuid4().hex}",
+        options=f"-c lock_timeout={lock_timeout_ms} -c statement_timeout=10s"
+        " -c idle_in_transaction_session_timeout=5s",
+        connect_timeout=3,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=8000,
+    )
+
+
+async def connect(url: str) -> Connection:
+    """One connection of our own."""
+    return await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
+
+
+def backend_of(connection: Connection) -> tuple[int, str]:
+    """How the server knows this connection: process id and application name."""
+    return connection.info.backend_pid, connection.info.parameter_status("application_name") or ""
+
+
+async def end_backend(connection: Connection, backend: tuple[int, str]) -> None:
+    """Make sure that a lost connection's backend works no more: what it committed is visible now."""
+    pid, name = backend
+    parameters = {"pid": pid, "application_name": name}
+    while await (await connection.execute(sql("end_backend"), parameters)).fetchone() is not None:
+        pass

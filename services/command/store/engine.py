@@ -1,0 +1,136 @@
+"""The event store as the command service uses it: commands in, answers out, events durable in between."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+import psycopg
+from prometheus_client import CollectorRegistry
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from services.command.store.announcing import Announcer
+from services.command.store.commands import Command, Executed
+from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, conninfo
+from services.command.store.errors import StoreUnavailableError
+from services.command.store.executing import Executor
+from services.command.store.housekeeping import keep_house
+from services.command.store.loading import Connection
+from services.command.store.metrics import StoreMetrics
+from services.command.store.migrate import missing
+from services.command.store.pending import Pending
+from services.command.store.personal_data import as_jwk
+from services.command.store.sql import sql
+from services.command.store.waiting import Waiting
+from services.command.store.writing import Patience, Writer
+
+_ANSWER_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 8.0
+_POOL: Final = 8
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class CommandStore:
+    """Executes commands on the event store. Enter it (`async with`) to start its writers.
+
+    `writers` connections turn the commands that arrive together into one transaction and one round trip;
+    each command keeps an outcome of its own. The database may be away, at the start too.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        registry: CollectorRegistry,
+        *,
+        writers: int = 2,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        self._metrics = StoreMetrics(registry)
+        self._clock = clock
+        self._waiting = Waiting()
+        self._announcer = Announcer(url)
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            conninfo(url, lock_timeout_ms=PATIENCE_MS),
+            kwargs={"autocommit": True},
+            min_size=1,
+            max_size=_POOL,
+            open=False,
+            timeout=3,
+        )
+        self._patience = Patience(self._pool, self._waiting, self._executor)
+        self._writers = [
+            Writer(url, self._waiting, self._patience, self._executor, self._metrics) for _ in range(writers)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def _executor(self, connection: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> Executor:
+        return Executor(connection, self._metrics, self._clock, self._announcer.announce, lock_timeout_ms)
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        loops = [self._announcer.run(), keep_house(self._pool), *(writer.run() for writer in self._writers)]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Answer what was taken, then let go of the database."""
+        self._stopping = True
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._waiting.drained()
+        except TimeoutError:
+            pass  # its callers were told 503 long ago
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._patience.close()
+        await self._pool.close()
+
+    async def execute(self, command: Command[Any]) -> Executed:
+        """Decide `command` and store what it comes to, durably, or nothing at all.
+
+        Raises `KeyReusedError`, `ContendedError`, `StoreOverloadedError` and
+        `StoreUnavailableError`; after the last, whether something was stored is not known.
+        """
+        if self._stopping:
+            raise StoreUnavailableError
+        pending = Pending(command, asyncio.get_running_loop().create_future())
+        self._waiting.put(pending)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await pending.future
+        except TimeoutError:
+            raise StoreUnavailableError from None
+
+    async def personal_data_keys(self, customer_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
+        """The keys of customers as JSON Web Keys; None where there is none (any more).
+
+        Raises `StoreUnavailableError`.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(
+                    sql("load_personal_data_keys"), {"customers": list(customer_ids)}
+                )
+                found: dict[str, bytes] = dict(await cursor.fetchall())
+        except (psycopg.OperationalError, PoolTimeout):
+            raise StoreUnavailableError from None
+        return {name: as_jwk(found[name]) if name in found else None for name in customer_ids}
+
+    async def why_not_ready(self) -> str | None:
+        """Why commands cannot be executed now, in words fit for anybody's eyes, or None."""
+        if not any(writer.connected for writer in self._writers):
+            return "the event store is away"
+        try:
+            async with self._pool.connection(timeout=1) as connection:
+                lacking = await missing(connection)
+        except (psycopg.Error, PoolTimeout):
+            return "the event store is away"
+        return f"the event store lacks the migration {lacking[0]}" if lacking else None

@@ -1,0 +1,197 @@
+"""Takes a batch of commands through load, decide and append on one connection.
+
+One command's misfortune is its own: whatever an append meets, the batch is split until only those that
+met it are left.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import psycopg
+from psycopg import sql as composed
+
+from services.command.store.appending import append
+from services.command.store.codec import MissingKeyError
+from services.command.store.connecting import LOCK_TIMEOUT_MS
+from services.command.store.deciding import Verdict, decide
+from services.command.store.errors import (
+    ContendedError,
+    KeyReusedError,
+    StoreUnavailableError,
+    is_lock_wait,
+    is_passing,
+)
+from services.command.store.loading import Connection, Picture, load
+from services.command.store.metrics import StoreMetrics
+from services.command.store.pending import Pending
+from services.command.store.snapshots import save_snapshots
+
+_TRIES: Final = 20
+_SPLIT_LOCK_TIMEOUT_MS: Final = 5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Commands without an answer yet: to be decided `again`; or `locked` out by a stranger's row lock."""
+
+    again: list[Pending] = field(default_factory=list)
+    locked: list[Pending] = field(default_factory=list)
+
+
+Pair = tuple[Pending, Verdict]
+
+
+class Executor:
+    """Executes batches on one connection, one batch at a time.
+
+    `run` raises psycopg's error when the connection was lost: the commands that have no answer then are
+    to be run again, on another connection, once the lost one's backend has ended.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        metrics: StoreMetrics,
+        clock: Callable[[], datetime],
+        announce: Callable[[], None],
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+    ) -> None:
+        self._connection = connection
+        self._metrics = metrics
+        self._clock = clock
+        self._announce = announce
+        self._lock_timeout_ms = lock_timeout_ms
+
+    async def run(self, batch: Sequence[Pending]) -> Leftovers:
+        """Answer each command of `batch`, but for those left over. No two are of one stream."""
+        leftovers = Leftovers()
+        picture = await self._load(batch, leftovers)
+        if picture is None:
+            return leftovers
+        pairs = []
+        for pending in batch:
+            if not _settled(pending, picture):
+                verdict = self._decided(pending, picture, leftovers)
+                if verdict is not None:
+                    pairs.append((pending, verdict))
+        if pairs:
+            self._metrics.batch_size.observe(len(pairs))
+            await self._store(pairs, picture, leftovers)
+        await save_snapshots(self._connection, batch, picture)
+        return leftovers
+
+    async def _load(self, batch: Sequence[Pending], leftovers: Leftovers) -> Picture | None:
+        attempted = [event_id for pending in batch for event_id in pending.attempts]
+        try:
+            return await load(self._connection, [pending.command for pending in batch], attempted)
+        except Exception as error:
+            if self._connection.closed:
+                raise
+            if len(batch) == 1:
+                self._give_up(batch[0], error, leftovers)
+                return None
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            left = await self.run(half)
+            leftovers.again += left.again
+            leftovers.locked += left.locked
+        return None
+
+    def _decided(self, pending: Pending, picture: Picture, leftovers: Leftovers) -> Verdict | None:
+        try:
+            verdict = decide(pending.command, picture, self._clock())
+        except MissingKeyError:  # erased between two reads
+            self._again(pending, "stale", leftovers)
+            return None
+        except Exception as error:
+            _log.exception("a decision failed")
+            pending.fail(error)
+            return None
+        if verdict.writes:
+            return verdict
+        pending.succeed(verdict.answer)
+        return None
+
+    async def _store(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
+        started = time.perf_counter()
+        try:
+            losses = await append(self._connection, [verdict for _, verdict in pairs], picture)
+        except psycopg.Error as error:
+            if self._connection.closed:
+                for pending, verdict in pairs:
+                    pending.remember_attempt(verdict)
+                raise
+            if len(pairs) > 1:
+                await self._store_halves(pairs, picture, leftovers)
+            else:
+                self._give_up(pairs[0][0], error, leftovers)
+            return
+        self._metrics.append_seconds.observe(time.perf_counter() - started)
+        stored = False
+        for index, (pending, verdict) in enumerate(pairs):
+            loss = losses.get(index)
+            if loss is None:
+                stored = stored or bool(verdict.events)
+                pending.succeed(verdict.answer)
+            else:
+                self._again(pending, loss, leftovers)
+        if stored:
+            self._announce()
+
+    async def _store_halves(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
+        """The lock has been waited for long enough: find out whose it is without making the rest wait."""
+        middle = len(pairs) // 2
+        await self._set_lock_timeout(min(_SPLIT_LOCK_TIMEOUT_MS, self._lock_timeout_ms))
+        await self._store(pairs[:middle], picture, leftovers)
+        await self._store(pairs[middle:], picture, leftovers)
+        await self._set_lock_timeout(self._lock_timeout_ms)
+
+    async def _set_lock_timeout(self, milliseconds: int) -> None:
+        await self._connection.execute(
+            composed.SQL("SET lock_timeout = {}").format(composed.Literal(milliseconds))
+        )
+
+    def _again(self, pending: Pending, reason: str, leftovers: Leftovers) -> None:
+        self._metrics.losses.labels(reason).inc()
+        pending.tries += 1
+        if pending.tries < _TRIES:
+            leftovers.again.append(pending)
+        else:
+            pending.fail(ContendedError())
+
+    def _give_up(self, pending: Pending, error: Exception, leftovers: Leftovers) -> None:
+        """One command alone met `error`, and nothing of it was stored."""
+        if isinstance(error, psycopg.Error) and is_lock_wait(error):
+            self._metrics.lock_waits.inc()
+            leftovers.locked.append(pending)
+        elif isinstance(error, psycopg.Error) and is_passing(error):
+            self._again(pending, "deadlock", leftovers)
+        elif isinstance(error, psycopg.OperationalError | psycopg.InternalError):
+            _log.error("the event store refuses to write: %s", type(error).__name__)
+            pending.fail(StoreUnavailableError())
+        else:
+            _log.error("a command cannot be executed", exc_info=error)
+            pending.fail(error)
+
+
+def _settled(pending: Pending, picture: Picture) -> bool:
+    """Whether the answer was given before: by an attempt whose fate was unknown, or to the same key."""
+    for event_id, answer in pending.attempts.items():
+        if event_id in picture.stored_events:
+            pending.succeed(answer)
+            return True
+    key = pending.command.idempotency
+    remembered = None if key is None else picture.remembered.get((key.user_id, key.key))
+    if key is None or remembered is None:
+        return False
+    # an erased customer's fingerprints are cut: what is left must match
+    if key.fingerprint.startswith(remembered.fingerprint):
+        pending.succeed(remembered.answer, replayed=True)
+    else:
+        pending.fail(KeyReusedError())
+    return True

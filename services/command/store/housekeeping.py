@@ -1,0 +1,33 @@
+"""Forgets idempotency keys once their time is up, a few at a time."""
+
+import asyncio
+import logging
+from typing import Final
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from services.command.store.sql import sql
+from services.command.store.writing import Pool
+
+_EVERY_SECONDS: Final = 60.0
+_log = logging.getLogger(__name__)
+
+
+async def expire_idempotency_keys(pool: Pool) -> int:
+    """Delete all keys that are older than their promised life; how many there were."""
+    expired = 0
+    async with pool.connection() as connection:
+        while (count := (await connection.execute(sql("expire_idempotency_keys"))).rowcount) > 0:
+            expired += count
+    return expired
+
+
+async def keep_house(pool: Pool) -> None:
+    """Do so every minute, until cancelled."""
+    while True:
+        try:
+            await expire_idempotency_keys(pool)
+        except (psycopg.Error, PoolTimeout) as error:
+            _log.debug("idempotency keys could not be expired: %s", type(error).__name__)
+        await asyncio.sleep(_EVERY_SECONDS)

@@ -1,0 +1,38 @@
+"""Saves states of long streams, so that they load like short ones."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from services.command.store.codec import MissingKeyError, encode_state
+from services.command.store.loading import Connection, Picture
+from services.command.store.pending import Pending
+from services.command.store.sql import sql
+
+EVERY: Final = 100
+"""So many events are replayed at most, or a few more, once a stream was loaded twice."""
+
+
+async def save_snapshots(connection: Connection, batch: Sequence[Pending], picture: Picture) -> None:
+    """Save the state of each stream that took many events to rebuild. Can be thrown away at any time."""
+    for pending in batch:
+        command = pending.command
+        loaded = picture.streams[command.stream_id]
+        if loaded.replayed < EVERY:
+            continue
+        aggregate = command.aggregate
+        try:
+            state = encode_state(aggregate.dump(loaded.state), picture.keys.get(command.subject))
+        except MissingKeyError:  # erased between two reads
+            continue
+        await connection.execute(
+            sql("save_snapshot"),
+            {
+                "stream_id": command.stream_id,
+                "version": loaded.version,
+                "shape": aggregate.shape,
+                "state": orjson.dumps(state).decode(),
+                "occurred_at": loaded.last_at,
+            },
+        )

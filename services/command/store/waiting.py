@@ -1,0 +1,83 @@
+"""The commands that wait for a writer, and which streams and keys are being worked on."""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Final
+
+from services.command.store.commands import Command
+from services.command.store.errors import StoreOverloadedError
+from services.command.store.pending import Pending
+
+_CAPACITY: Final = 4096
+
+
+def _claims(command: Command[Any]) -> tuple[Hashable, ...]:
+    """What only one writer of this process works on at a time: the stream, the idempotency key."""
+    key = command.idempotency
+    return (command.stream_id,) if key is None else (command.stream_id, (key.user_id, key.key))
+
+
+class Waiting:
+    """A bounded queue, first come first served, from which each writer takes all that it may."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Pending] = deque()
+        self._claimed: set[Hashable] = set()
+        self._working = 0
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def put(self, pending: Pending) -> None:
+        """Queue a new command; `StoreOverloadedError` when too many wait."""
+        if len(self._queue) >= _CAPACITY:
+            raise StoreOverloadedError
+        self._queue.append(pending)
+        self._idle.clear()
+        self._changed.set()
+
+    async def take(self, limit: int) -> list[Pending]:
+        """At least one command and at most `limit`, no two of one stream or key; waits for them."""
+        while not (batch := self._pick(limit)):
+            self._changed.clear()
+            await self._changed.wait()
+        self._working += len(batch)
+        return batch
+
+    def _pick(self, limit: int) -> list[Pending]:
+        batch: list[Pending] = []
+        passed: list[Pending] = []
+        while self._queue and len(batch) < limit:
+            pending = self._queue.popleft()
+            if pending.future.done():  # its caller gave up before it was started
+                continue
+            claims = _claims(pending.command)
+            if self._claimed.isdisjoint(claims):
+                self._claimed.update(claims)
+                batch.append(pending)
+            else:
+                passed.append(pending)
+        self._queue.extendleft(reversed(passed))
+        self._settle()
+        return batch
+
+    def release(self, done: Sequence[Pending], again: Iterable[Pending] = ()) -> None:
+        """A writer has no more to do with `done`; those of them in `again` wait once more, at the front."""
+        for pending in done:
+            self._claimed.difference_update(_claims(pending.command))
+        self._working -= len(done)
+        self._queue.extendleft(pending for pending in again if not pending.future.done())
+        self._changed.set()
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._queue and not self._working:
+            self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until no command waits or is worked on."""
+        await self._idle.wait()

@@ -1,0 +1,140 @@
+"""Writers: each owns a connection and takes all waiting commands at once (group commit)."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from services.command.store.connecting import PATIENCE_MS, backend_of, backoff, connect, end_backend
+from services.command.store.errors import StoreUnavailableError
+from services.command.store.executing import Executor
+from services.command.store.loading import Connection
+from services.command.store.metrics import StoreMetrics
+from services.command.store.pending import Pending
+from services.command.store.waiting import Waiting
+
+BATCH: Final = 256
+_BATCH_SECONDS: Final = 12.0
+_log = logging.getLogger(__name__)
+
+Pool = AsyncConnectionPool[Connection]
+
+
+class Writer:
+    """Executes batches, one after another, for as long as it runs; survives the loss of its connection."""
+
+    def __init__(
+        self,
+        url: str,
+        waiting: Waiting,
+        patience: "Patience",
+        executor: Callable[[Connection], Executor],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._url = url
+        self._waiting = waiting
+        self._patience = patience
+        self._executor = executor
+        self._metrics = metrics
+        self._lost: tuple[int, str] | None = None
+        self._orphans: list[Pending] = []
+        self.connected = False
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        tries = 0
+        while True:
+            try:
+                async with await connect(self._url) as connection:
+                    await self._recover(connection)
+                    tries = 0
+                    await self._work(connection)
+            except (psycopg.Error, TimeoutError) as error:
+                self.connected = False
+                _log.log(
+                    logging.WARNING if tries == 0 else logging.DEBUG,
+                    "no connection to the event store (%s), trying again",
+                    type(error).__name__,
+                )
+                await asyncio.sleep(backoff(tries))
+                tries += 1
+
+    async def _recover(self, connection: Connection) -> None:
+        """Before anything is decided again, what the lost connection was doing must have come to an end."""
+        if self._lost is not None:
+            await end_backend(connection, self._lost)
+            self._lost = None
+        self._waiting.release(self._orphans, again=self._orphans)
+        self._orphans = []
+        self.connected = True
+
+    async def _work(self, connection: Connection) -> None:
+        executor = self._executor(connection)
+        backend = backend_of(connection)
+        while True:
+            batch = await self._waiting.take(BATCH)
+            self._metrics.waiting.set(len(self._waiting))
+            try:
+                async with asyncio.timeout(_BATCH_SECONDS):
+                    left = await executor.run(batch)
+            except (psycopg.Error, TimeoutError):
+                self._metrics.connections_lost.inc()
+                self._lost = backend
+                self._orphans = list(batch)
+                raise
+            for pending in left.locked:
+                self._patience.wait_for(pending)
+            stuck = set(map(id, left.locked))
+            done = [pending for pending in batch if id(pending) not in stuck] if stuck else batch
+            self._waiting.release(done, again=left.again)
+
+
+class Patience:
+    """Waits for strangers' row locks, each command alone, so that no other command waits with it."""
+
+    def __init__(self, pool: Pool, waiting: Waiting, executor: Callable[[Connection, int], Executor]) -> None:
+        self._pool = pool
+        self._waiting = waiting
+        self._executor = executor
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wait_for(self, pending: Pending) -> None:
+        """Execute `pending`, however long the lock is held, within bounds."""
+        task = asyncio.create_task(self._execute(pending), name="locked-out command")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _execute(self, pending: Pending) -> None:
+        again: Sequence[Pending] = [pending]
+        backend = None
+        try:
+            async with self._pool.connection() as connection:
+                backend = backend_of(connection)
+                left = await self._executor(connection, PATIENCE_MS).run([pending])
+            again = left.again
+            for stuck in left.locked:
+                stuck.fail(StoreUnavailableError())
+        except (psycopg.Error, PoolTimeout):
+            if backend is not None:
+                await self._end(backend)
+        finally:
+            self._waiting.release([pending], again=again)
+
+    async def _end(self, backend: tuple[int, str]) -> None:
+        for tries in count():
+            try:
+                async with self._pool.connection() as connection:
+                    await end_backend(connection, backend)
+                break
+            except (psycopg.Error, PoolTimeout):
+                await asyncio.sleep(backoff(tries))
+
+    async def close(self) -> None:
+        """Stop waiting."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
