@@ -23,6 +23,9 @@ class Needs:
     customer: str | None = None
 
 
+NO_NEEDS: Final = Needs()
+
+
 @dataclass(frozen=True, slots=True)
 class Idempotency:
     """A caller's key for one request.
@@ -91,7 +94,7 @@ class Command(Generic[S]):
     subject: str
     aggregate: Aggregate[S]
     decide: Callable[[S, Facts], Sequence[Event]]
-    needs: Needs = Needs()
+    needs: Needs = NO_NEEDS
     expected: int | Literal["*"] | None = None
     idempotency: Idempotency | None = None
     actor: str

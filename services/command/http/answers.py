@@ -1,0 +1,64 @@
+"""From what was decided to what the caller is told: the one place that knows the HTTP side of rejections."""
+
+from typing import Final, assert_never
+
+import orjson
+
+from services.command.domain.customer import AlreadyErasedError, CustomerNotFoundError
+from services.command.domain.order import (
+    CustomerUnknownError,
+    OrderNotFoundError,
+    OrderNotPendingError,
+    ProductUnavailableError,
+)
+from services.command.domain.product import ProductNotFoundError
+from services.command.domain.rejections import Rejection
+from services.command.store.commands import Accepted, Answer, Decided, Rejected, VersionMismatch
+from shared.problems import Kind, problem_body
+
+VERSION_MISMATCH: Final = Kind(412, "version-mismatch", "The stream has another version")
+PRODUCT_UNAVAILABLE: Final = Kind(422, "product-unavailable", "Some products cannot be ordered")
+CUSTOMER_UNKNOWN: Final = Kind(422, "customer-unknown", "Only registered customers can order")
+ORDER_NOT_PENDING: Final = Kind(409, "order-not-pending", "The order is not pending any more")
+ORDER_NOT_FOUND: Final = Kind(404, "order-not-found", "There is no such order")
+PRODUCT_NOT_FOUND: Final = Kind(404, "product-not-found", "There is no such product")
+CUSTOMER_NOT_FOUND: Final = Kind(404, "customer-not-found", "There is no such customer")
+CUSTOMER_ERASED: Final = Kind(409, "customer-erased", "The customer was erased")
+
+
+def answer(decided: Decided, *, thing: str, location: str, instance: str) -> Answer:
+    """What is told of `decided`; `thing` names the aggregate (`order`), `location` says where to read."""
+    match decided:
+        case Accepted(version, subject):
+            body = orjson.dumps({f"{thing}Id": subject, "version": version})
+            return Answer(202, body, location)
+        case Rejected(rejection):
+            kind, detail, extra = _told(rejection)
+            return Answer(kind.status, problem_body(kind, detail, instance, **extra), None)
+        case VersionMismatch(actual):
+            detail = f"It is at version {actual}." if actual else "It does not exist."
+            body = problem_body(VERSION_MISMATCH, detail, instance, currentVersion=actual)
+            return Answer(VERSION_MISMATCH.status, body, None)
+        case _:
+            assert_never(decided)
+
+
+def _told(rejection: Rejection) -> tuple[Kind, str, dict[str, object]]:
+    match rejection:
+        case ProductUnavailableError(product_ids=ids):
+            detail = f"Unknown or delisted: {', '.join(ids)}."
+            return PRODUCT_UNAVAILABLE, detail, {"productIds": list(ids)}
+        case CustomerUnknownError():
+            return CUSTOMER_UNKNOWN, "Register with PUT /customers/{customerId} first.", {}
+        case OrderNotPendingError(current_status=status):
+            return ORDER_NOT_PENDING, f"It is {status}.", {"currentStatus": status}
+        case OrderNotFoundError():
+            return ORDER_NOT_FOUND, "No order of this id can be seen by you.", {}
+        case ProductNotFoundError():
+            return PRODUCT_NOT_FOUND, "No product of this id was ever listed.", {}
+        case CustomerNotFoundError():
+            return CUSTOMER_NOT_FOUND, "No customer of this id ever registered.", {}
+        case AlreadyErasedError():
+            return CUSTOMER_ERASED, "Its data is gone for good; it cannot register again.", {}
+        case _:
+            raise NotImplementedError(type(rejection).__name__)

@@ -1,0 +1,124 @@
+"""The bodies of the commands, as they come over the wire. Unknown fields are refused."""
+
+from typing import Annotated, Final
+
+import email_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from shared.auth import valid_id
+from shared.money import Money
+
+# a syntactically valid address is enough: whether example.test exists is none of our business
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+_LOWEST_PRICE: Final = Money(1)
+_HIGHEST_PRICE: Final = Money(99_999_999)
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    return text
+
+
+def _email(text: str) -> str:
+    email_validator.validate_email(text, check_deliverability=False)
+    return text
+
+
+def _id(text: str) -> str:
+    if not valid_id(text):
+        raise ValueError("1 to 64 of A-Za-z0-9._~-, neither . nor ..")
+    return text
+
+
+def _price(amount: Money) -> Money:
+    if not _LOWEST_PRICE <= amount <= _HIGHEST_PRICE:
+        raise ValueError(f"from {_LOWEST_PRICE} to {_HIGHEST_PRICE}")
+    return amount
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200, examples=["Lamp"]), AfterValidator(_storable)]
+Email = Annotated[
+    str,
+    Field(max_length=254, examples=["ada@example.com"], json_schema_extra={"format": "email"}),
+    AfterValidator(_storable),
+    AfterValidator(_email),
+]
+Id = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        examples=["lamp"],
+        json_schema_extra={"pattern": "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$"},
+    ),
+    AfterValidator(_id),
+]
+Price = Annotated[Money, AfterValidator(_price)]
+Reason = Annotated[
+    str, Field(min_length=1, max_length=500, examples=["changed my mind"]), AfterValidator(_storable)
+]
+Tracking = Annotated[
+    str, Field(min_length=1, max_length=100, examples=["TRACK-1"]), AfterValidator(_storable)
+]
+
+
+class Body(BaseModel):
+    """What all bodies have in common."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, frozen=True, validate_by_name=False
+    )
+
+
+class CustomerDetails(Body):
+    """A customer's name and address, both personal data."""
+
+    name: Name
+    email: Email
+
+
+class ProductOffer(Body):
+    """A product's name and the price of one."""
+
+    name: Name
+    price: Price
+
+
+class OrderLine(Body):
+    """So many of one product."""
+
+    product_id: Id
+    quantity: Annotated[int, Field(ge=1, le=1000)]
+
+
+def _each_once(lines: list[OrderLine]) -> list[OrderLine]:
+    if len({line.product_id for line in lines}) < len(lines):
+        raise ValueError("each product may stand in one item only")
+    return lines
+
+
+class NewOrder(Body):
+    """What a customer orders; prices are the products' at that moment."""
+
+    items: Annotated[list[OrderLine], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+
+
+class Cancellation(Body):
+    """Why an order is cancelled; not personal data."""
+
+    reason: Reason
+
+
+class Shipment(Body):
+    """How a shipped order can be followed."""
+
+    tracking_number: Tracking
+
+
+class KeyRequest(Body):
+    """Whose personal data is to be read."""
+
+    customer_ids: Annotated[list[Id], Field(max_length=1000)]

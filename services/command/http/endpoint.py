@@ -1,0 +1,133 @@
+"""The way of a command through HTTP: who, may it, what, and then the store's answer."""
+
+from datetime import UTC, datetime
+from hashlib import blake2b, sha256
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter
+from starlette.types import Receive, Scope, Send
+
+from services.command.http.answers import answer
+from services.command.http.commands import Asked, Route
+from services.command.http.reading import (
+    INVALID_IF_MATCH,
+    expected_version,
+    header,
+    idempotency_key,
+    parse,
+    read_body,
+    require_json,
+)
+from services.command.store.commands import (
+    ROUTE_FINGERPRINT_BYTES,
+    Answer,
+    Command,
+    Decided,
+    Executed,
+    Idempotency,
+)
+from services.command.store.engine import CommandStore
+from services.command.store.errors import (
+    ContendedError,
+    KeyReusedError,
+    StoreOverloadedError,
+    StoreUnavailableError,
+)
+from shared.auth import Authenticator, Principal
+from shared.problems import MEDIA_TYPE, Kind, Problem, instance_of, overloaded, send_bytes, unavailable
+from shared.telemetry import request_id, traceparent
+
+KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key was used for another request")
+CONTENDED = Kind(409, "stream-contended", "Others kept changing the same thing")
+
+
+class CommandEndpoint:
+    """Serves one route. Problems are told in the contract's order."""
+
+    def __init__(
+        self, route: Route, store: CommandStore, authenticator: Authenticator, outcomes: Counter
+    ) -> None:
+        self._route = route
+        self._store = store
+        self._authenticator = authenticator
+        self._outcomes = outcomes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received_at = datetime.now(UTC)
+        route = self._route
+        caller = await self._authenticator.authenticate(scope)
+        subject = scope["path_params"][route.parameter] if route.parameter else ""
+        route.allow(caller, subject)
+        body = await read_body(scope, receive)
+        if route.body is not None:
+            require_json(scope)
+        expected = expected_version(scope)
+        if expected is not None and not route.conditional:
+            raise Problem(INVALID_IF_MATCH, "A new order has no version to match.")
+        key = idempotency_key(scope)
+        asked = route.ask(subject, caller, None if route.body is None else parse(route.body, body))
+        executed = await self._execute(
+            Command(
+                category=route.aggregate.category,
+                subject=asked.subject,
+                aggregate=route.aggregate,
+                decide=asked.decide,
+                needs=asked.needs,
+                expected=expected,
+                idempotency=None if key is None else _idempotency(scope, caller, key, body),
+                actor=caller.sub,
+                traceparent=traceparent(scope),
+                request_id=request_id(scope),
+                received_at=received_at,
+                answer=self._answering(scope, asked),
+            )
+        )
+        self._outcomes.labels(route.name, str(executed.answer.status)).inc()
+        await _send(send, executed)
+
+    def _answering(self, scope: Scope, asked: Asked) -> Any:
+        route = self._route
+        location = route.location.replace("{subject}", asked.subject)
+        instance = instance_of(scope)
+
+        def told(decided: Decided) -> Answer:
+            return answer(decided, thing=route.thing, location=location, instance=instance)
+
+        return told
+
+    async def _execute(self, command: Command[Any]) -> Executed:
+        try:
+            return await self._store.execute(command)
+        except KeyReusedError:
+            raise Problem(KEY_REUSED, "Take a new key for a new request.") from None
+        except ContendedError:
+            raise Problem(CONTENDED, "Nothing was changed; try again.") from None
+        except StoreOverloadedError:
+            raise overloaded("Too many commands are waiting; nothing was changed.") from None
+        except StoreUnavailableError as error:
+            detail = "The event store is away. Repeat the request with the same Idempotency-Key."
+            raise unavailable(detail, error.retry_after) from None
+
+
+def _idempotency(scope: Scope, caller: Principal, key: str, body: bytes) -> Idempotency:
+    what = b"\0".join((scope["method"].encode(), scope["raw_path"], header(scope, b"if-match") or b""))
+    route = blake2b(what, digest_size=ROUTE_FINGERPRINT_BYTES).digest()
+    return Idempotency(caller.sub, key, route + sha256(body).digest())
+
+
+async def _send(send: Send, executed: Executed) -> None:
+    told = executed.answer
+    headers = [(b"cache-control", b"no-store")]
+    if told.location is not None:
+        headers.append((b"location", told.location.encode()))
+    if executed.replayed:
+        headers.append((b"idempotent-replayed", b"true"))
+    content_type = b"application/json" if told.status < 400 else MEDIA_TYPE
+    await send_bytes(send, told.status, told.body, content_type=content_type, headers=headers)
+
+
+def outcome_counter(registry: CollectorRegistry) -> Counter:
+    """`command_outcomes_total` by command and status."""
+    return Counter(
+        "command_outcomes", "Commands that were decided.", ["command", "status"], registry=registry
+    )

@@ -1,0 +1,31 @@
+"""`POST /personal-data-keys`: hands customers' keys to those who were granted them."""
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from services.command.http.bodies import KeyRequest
+from services.command.http.reading import parse, read_body, require_json
+from services.command.store.engine import CommandStore
+from services.command.store.errors import StoreUnavailableError
+from shared.auth import PERSONAL_DATA, Authenticator
+from shared.problems import send_bytes, unavailable
+
+
+class PersonalDataKeys:
+    """The keys of up to 1000 customers at once; null for whoever has none (any more)."""
+
+    def __init__(self, store: CommandStore, authenticator: Authenticator) -> None:
+        self._store = store
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._authenticator.authenticate(scope)
+        caller.require(PERSONAL_DATA)
+        body = await read_body(scope, receive)
+        require_json(scope)
+        wanted = parse(KeyRequest, body)
+        try:
+            keys = await self._store.personal_data_keys(wanted.customer_ids)
+        except StoreUnavailableError as error:
+            raise unavailable("The event store is away.", error.retry_after) from None
+        await send_bytes(send, 200, orjson.dumps({"keys": keys}), headers=[(b"cache-control", b"no-store")])

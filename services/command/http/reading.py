@@ -1,0 +1,175 @@
+"""Reads requests: bodies within bounds, then the headers that qualify a command."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NoReturn, TypeVar
+
+from pydantic import ValidationError
+from starlette.types import Receive, Scope
+
+from services.command.http.bodies import Body
+from shared.problems import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    MALFORMED_JSON,
+    UNSUPPORTED_MEDIA_TYPE,
+    VALIDATION,
+    Kind,
+    Problem,
+)
+
+LONGEST_BODY: Final = 1024 * 1024
+INVALID_IF_MATCH: Final = Kind(400, "invalid-if-match", "The If-Match header cannot be used here")
+INVALID_IDEMPOTENCY_KEY: Final = Kind(400, "invalid-idempotency-key", "The Idempotency-Key cannot be used")
+
+_JSON_TYPE: Final = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
+_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,9})"')
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+_ERRORS_TOLD: Final = 20
+B = TypeVar("B", bound=Body)
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; a 413 when it is over 1 MiB."""
+    length = header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > LONGEST_BODY:
+        _too_large()
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        return body if len(body) <= LONGEST_BODY else _too_large()
+    parts = bytearray()
+    while message["type"] == "http.request":
+        parts += message.get("body", b"")
+        if len(parts) > LONGEST_BODY:
+            _too_large()
+        if not message.get("more_body", False):
+            return bytes(parts)
+        message = await receive()
+    raise Problem(BAD_REQUEST, "The body broke off.")
+
+
+def _too_large() -> NoReturn:
+    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.", headers=[(b"connection", b"close")])
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The value of a request header, or None; of several, the last."""
+    found = None
+    for key, value in scope["headers"]:
+        if key == name:
+            found = value
+    return found
+
+
+def require_json(scope: Scope) -> None:
+    """A 415 unless the body is said to be plain JSON in UTF-8."""
+    content_type = header(scope, b"content-type")
+    encoding = header(scope, b"content-encoding")
+    if content_type is None or _JSON_TYPE.fullmatch(content_type) is None:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json.")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
+
+
+def parse(model: type[B], body: bytes) -> B:
+    """The body as `model`; a 400 when it is no JSON, a 422 when it is other JSON than that."""
+    try:
+        parsed = model.model_validate_json(body)
+    except ValidationError as error:
+        require_wellformed(body)
+        raise _misfit(error) from None
+    _refuse_repeated_names(body)
+    return parsed
+
+
+def require_wellformed(body: bytes) -> None:
+    """A 400 unless the bytes are JSON (RFC 8259) in UTF-8."""
+    if not body.strip(b" \t\r\n"):
+        raise Problem(MALFORMED_JSON, "The body is empty.")
+    try:
+        # numbers may be as long as they like: nobody computes with them
+        json.loads(body.decode(), parse_constant=_no_constant, parse_int=len, parse_float=len)
+    except UnicodeDecodeError:
+        raise Problem(MALFORMED_JSON, "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem(MALFORMED_JSON, "The body is nested too deeply.") from None
+    except ValueError as error:
+        where = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Problem(MALFORMED_JSON, f"The body is not JSON{where}.") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _refuse_repeated_names(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=_unique)
+    except _RepeatedNameError as error:
+        detail = "the name stands there more than once"
+        raise Problem(
+            VALIDATION,
+            "The body has 1 error.",
+            errors=[{"pointer": pointer([error.name]), "detail": detail}],
+        ) from None
+
+
+class _RepeatedNameError(Exception):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedNameError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def _misfit(error: ValidationError) -> Problem:
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [
+        {"pointer": pointer(entry["loc"]), "detail": entry["msg"].removeprefix("Value error, ")}
+        for entry in found[:_ERRORS_TOLD]
+    ]
+    count = f"{len(found)} error" + ("s" if len(found) > 1 else "")
+    return Problem(VALIDATION, f"The body has {count}.", errors=told)
+
+
+def pointer(location: Sequence[int | str]) -> str:
+    """A JSON pointer (RFC 6901) to a place in a document."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def expected_version(scope: Scope) -> int | Literal["*"] | None:
+    """What `If-Match` asks for: a version, `*` or nothing; a 400 for anything else."""
+    value = _only(scope, b"if-match", INVALID_IF_MATCH)
+    if value is None:
+        return None
+    value = value.strip()
+    if value == b"*":
+        return "*"
+    match = _VERSION.fullmatch(value)
+    if match is None:
+        raise Problem(INVALID_IF_MATCH, 'If-Match takes one version of the stream, as in "3", or *.')
+    return int(match[1])
+
+
+def idempotency_key(scope: Scope) -> str | None:
+    """The caller's `Idempotency-Key`; a 400 when it is not 1 to 255 visible ASCII characters."""
+    value = _only(scope, b"idempotency-key", INVALID_IDEMPOTENCY_KEY)
+    if value is None:
+        return None
+    if _KEY.fullmatch(value) is None:
+        raise Problem(INVALID_IDEMPOTENCY_KEY, "An Idempotency-Key is 1 to 255 visible ASCII characters.")
+    return value.decode("ascii")
+
+
+def _only(scope: Scope, name: bytes, otherwise: Kind) -> bytes | None:
+    values = [value for key, value in scope["headers"] if key == name]
+    if len(values) > 1:
+        raise Problem(otherwise, "The header stands there more than once.")
+    return values[0] if values else None

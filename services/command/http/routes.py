@@ -1,0 +1,55 @@
+"""All that the command service answers, by path and method."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute, Router
+from starlette.routing import Route as Path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.command.http import published
+from services.command.http.commands import COMMANDS
+from services.command.http.endpoint import CommandEndpoint, outcome_counter
+from services.command.http.keys import PersonalDataKeys
+from services.command.store.engine import CommandStore
+from shared.api_docs import docs_routes
+from shared.auth import Authenticator
+from shared.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
+
+
+class Methods:
+    """One path, one handler per method. HEAD is answered where GET is."""
+
+    def __init__(self, handlers: Mapping[str, ASGIApp]) -> None:
+        self._handlers: Final = dict(handlers)
+        if "GET" in self._handlers:
+            self._handlers["HEAD"] = self._handlers["GET"]
+        self._allow: Final = ", ".join(sorted(self._handlers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            allow = [(b"allow", self._allow.encode())]
+            raise Problem(METHOD_NOT_ALLOWED, f"Here goes {self._allow}.", headers=allow)
+        await handler(scope, receive, send)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Problem(NOT_FOUND, "There is no such page.")
+
+
+def routes(store: CommandStore, authenticator: Authenticator, registry: CollectorRegistry) -> Router:
+    """The router; what goes wrong below it is raised as `Problem`."""
+    outcomes = outcome_counter(registry)
+    by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)
+    for route in COMMANDS:
+        by_path[route.path][route.method] = CommandEndpoint(route, store, authenticator, outcomes)
+    by_path["/personal-data-keys"]["POST"] = PersonalDataKeys(store, authenticator)
+    by_path["/"]["GET"] = published.index
+    by_path["/openapi.json"]["GET"] = published.openapi
+    by_path["/asyncapi.json"]["GET"] = published.asyncapi
+    by_path["/schemas/{type}/{version}"]["GET"] = published.event_schema
+    served: list[BaseRoute] = [Path(path, Methods(handlers)) for path, handlers in by_path.items()]
+    return Router([*served, *docs_routes("Orders: commands")], redirect_slashes=False, default=_nothing)

@@ -1,0 +1,38 @@
+"""`/docs`: an API's OpenAPI document as a page, from assets of a pinned wheel; opens with the network cut."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+from starlette.responses import HTMLResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+_VENDOR: Final = files("swagger_ui_bundle") / "vendor"
+_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; connect-src *; "
+    "frame-ancestors 'none'"
+)
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title>
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head>
+<body><div id="page"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script></body>
+</html>
+"""
+_START: Final = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLinking: true });\n'
+
+
+def docs_routes(title: str) -> Sequence[BaseRoute]:
+    """The routes of the page, its script and its assets; the document stands at `/openapi.json`."""
+    (bundle,) = (str(folder) for folder in _VENDOR.iterdir() if folder.name.startswith("swagger-ui-"))
+    headers = {"content-security-policy": _POLICY}
+    page = HTMLResponse(_PAGE.format(title=title), headers=headers)
+    start = HTMLResponse(_START, media_type="text/javascript")
+    return [
+        Route("/docs", page),
+        Route("/docs/start.js", start),
+        Mount("/docs/assets", StaticFiles(directory=bundle)),
+    ]
