@@ -1,7 +1,5 @@
 """The command API, wired: settings in, an application out."""
 
-import asyncio
-
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -19,6 +17,7 @@ from shared.telemetry import (
     RequestMetrics,
     configure_logging,
     new_registry,
+    run,
     serve,
     stop_signal,
 )
@@ -52,7 +51,7 @@ def main() -> None:
     """Run the API until a signal stops it."""
     settings = read_settings(ApiSettings)
     configure_logging(settings.log_level, settings.log_format, service="command")
-    asyncio.run(_run(settings))
+    run(_run(settings))
 
 
 async def _run(settings: ApiSettings) -> None:

@@ -20,7 +20,7 @@ from shared.telemetry.logs import LogFormat, LogLevel, configure_logging
 from shared.telemetry.metrics import RequestMetrics, new_registry
 from shared.telemetry.operations import Operations, Readiness
 from shared.telemetry.requests import Observed, name_route, request_id, traceparent
-from shared.telemetry.serving import serve, stop_signal
+from shared.telemetry.serving import run, serve, stop_signal
 from shared.telemetry.trace import new_traceparent, parse_traceparent
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "new_traceparent",
     "parse_traceparent",
     "request_id",
+    "run",
     "serve",
     "stop_signal",
     "traceparent",

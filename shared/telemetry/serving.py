@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Generator
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine, Generator
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -29,6 +29,8 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
     Raises `OSError` when the port is taken.
     """
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # inherited by what is accepted: asyncio would not set it, and each answer would wait for an ACK
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -47,6 +49,12 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
         server.should_exit = True
         await task
         listening.close()
+
+
+def run(process: Coroutine[Any, Any, None]) -> None:
+    """Run a whole process on uvicorn's choice of event loop: uvloop where there is one."""
+    with asyncio.Runner(loop_factory=uvicorn.Config(app="").get_loop_factory()) as runner:
+        runner.run(process)
 
 
 def stop_signal() -> asyncio.Event:
