@@ -1,0 +1,115 @@
+"""The query service, wired: settings in, an application out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from services.query.arrivals import Arrivals
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.generations import LiveGeneration
+from services.query.documents.history import History
+from services.query.documents.orders import Orders
+from services.query.documents.products import Products
+from services.query.documents.sales import Sales
+from services.query.http.customers import CustomerQueries
+from services.query.http.orders import OrderQueries
+from services.query.http.products import ProductQueries
+from services.query.http.reports import ReportQueries
+from services.query.http.routes import Queries, router
+from services.query.settings import QuerySettings
+from shared.auth import Authenticator
+from shared.problems import ProblemResponses
+from shared.settings import read_settings
+from shared.telemetry import (
+    Observed,
+    Operations,
+    Readiness,
+    RequestMetrics,
+    configure_logging,
+    new_registry,
+    run,
+    serve,
+    stop_signal,
+)
+
+_ALLOWED = [
+    "Authorization",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Prefer",
+    "X-Request-Id",
+    "traceparent",
+]
+_EXPOSED = [
+    "ETag",
+    "Preference-Applied",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Read-Model-Lag-Ms",
+    "X-Request-Id",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running query service."""
+
+    app: ASGIApp
+    readiness: Readiness
+
+
+@asynccontextmanager
+async def service(settings: QuerySettings) -> AsyncIterator[Service]:
+    """The application, with everything it follows, for as long as it is entered."""
+    registry = new_registry()
+    arrivals = Arrivals()
+    async with (
+        Authenticator.of(settings) as authenticator,
+        Connection(settings.mongodb_url.get_secret_value(), settings.mongodb_database) as connection,
+    ):
+        live = LiveGeneration(connection)
+        orders, customers = Orders(live), Customers(live)
+        queries = Queries(
+            orders=OrderQueries(orders, History(live), arrivals),
+            customers=CustomerQueries(customers, arrivals),
+            products=ProductQueries(Products(live), arrivals),
+            reports=ReportQueries(Sales(live)),
+        )
+
+        async def keys_missing() -> str | None:
+            return authenticator.missing()
+
+        readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
+        app: ASGIApp = ProblemResponses(router(queries, [], authenticator, lambda: 2147483647))
+        app = Operations(app, readiness, registry)
+        if settings.cors_origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "HEAD"],
+                allow_headers=_ALLOWED,
+                expose_headers=_EXPOSED,
+            )
+        try:
+            yield Service(Observed(app, RequestMetrics(registry)), readiness)
+        finally:
+            await orders.close()
+            await customers.close()
+
+
+def main() -> None:
+    """Run the service until a signal stops it."""
+    settings = read_settings(QuerySettings)
+    configure_logging(settings.log_level, settings.log_format, service="query")
+    run(_run(settings))
+
+
+async def _run(settings: QuerySettings) -> None:
+    stopping = stop_signal()
+    async with service(settings) as running, serve(running.app, settings.host, settings.port):
+        await stopping.wait()
+        running.readiness.stopping = True

@@ -1,0 +1,67 @@
+"""Many concurrent reads of the same kind share a round trip."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_AT_ONCE: Final = 2
+_LARGEST: Final = 256
+
+
+class Batches(Generic[K, V]):
+    """Collects the keys asked for while earlier round trips are under way, and reads them together.
+
+    No answer is older than its question: a key joins only a round trip that has not begun.
+    """
+
+    def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], name: str) -> None:
+        self._read = read
+        self._name = name
+        self._waiting: list[tuple[Sequence[K], asyncio.Future[Mapping[K, V]]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def get(self, key: K) -> V | None:
+        """What stands under `key`, or None; raises what the read raises."""
+        return (await self._ask((key,))).get(key)
+
+    async def get_all(self, keys: Iterable[K]) -> Mapping[K, V]:
+        """What stands under each of `keys` (and perhaps more); raises what the read raises."""
+        wanted = tuple(keys)
+        return await self._ask(wanted) if wanted else {}
+
+    def _ask(self, keys: Sequence[K]) -> asyncio.Future[Mapping[K, V]]:
+        future: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((keys, future))
+        if len(self._running) < _AT_ONCE:
+            # it starts in the loop's next turn, so that all requests of this turn are in it
+            task = asyncio.create_task(self._run(), name=self._name)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+            keys = list({key: None for wanted, future in taken if not future.done() for key in wanted})
+            if not keys:
+                continue
+            try:
+                found = await self._read(keys)
+            except Exception as error:  # it belongs to those who asked
+                for _, future in taken:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for _, future in taken:
+                    if not future.done():
+                        future.set_result(found)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running)

@@ -1,0 +1,111 @@
+"""Change streams, read batch by batch.
+
+By commands rather than by the driver's `watch`, which gives one change at a time through a thread each.
+https://www.mongodb.com/docs/manual/changeStreams/
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo.errors import OperationFailure, PyMongoError
+
+from services.query.documents.connecting import Connection, Pipeline
+from services.query.documents.errors import CannotResumeError, DocumentsAwayError, translated, unresumable
+
+_BATCH: Final = 500
+# nested documents are decoded only when somebody asks for them
+_RAW: Final = CodecOptions(document_class=RawBSONDocument)
+
+Position = str
+"""A place in the stream of changes: a resume token's text. Later ones sort after earlier ones."""
+
+Change = Mapping[str, Any]
+"""A change event as the server tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Some changes in order, and how far the stream has been read with them."""
+
+    changes: Sequence[Change]
+    position: Position
+
+
+class ChangeStream:
+    """The changes of the database that `matching` lets through, from behind `after` (or from now) on.
+
+    Entering opens it: `CannotResumeError` when it can't begin there.
+    """
+
+    def __init__(self, connection: Connection, matching: Mapping[str, Any], after: Position | None) -> None:
+        begin = {} if after is None else {"startAfter": {"_data": after}}
+        self._pipeline: Final[Pipeline] = [{"$changeStream": begin}, {"$match": matching}]
+        self._connection = connection
+        self._resuming = after is not None
+        self._session: AsyncIOMotorClientSession | None = None
+        self._cursor: Any = 0
+        self._first: Changes | None = None
+
+    async def __aenter__(self) -> Self:
+        with translated():
+            self._session = await self._connection.client.start_session()
+        try:
+            self._first = await self._open()
+        except BaseException:
+            await self._session.end_session()
+            raise
+        return self
+
+    async def _open(self) -> Changes:
+        try:
+            return await self._ask(
+                {"aggregate": 1, "pipeline": self._pipeline, "cursor": {"batchSize": _BATCH}}, "firstBatch"
+            )
+        except OperationFailure as error:
+            if self._resuming:
+                raise CannotResumeError from error
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        # if it can't be told so, the server ends the cursor by itself
+        with suppress(PyMongoError):
+            if self._cursor and not isinstance(error, DocumentsAwayError):
+                kill = {"killCursors": "$cmd.aggregate", "cursors": [self._cursor]}
+                await self._connection.database.command(kill, session=self._session)
+        await self._session.end_session()
+
+    async def next(self, wait_ms: int) -> Changes:
+        """The next changes; none when there are none within `wait_ms`."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if not self._cursor:
+            raise CannotResumeError("the stream was ended")
+        ask = {
+            "getMore": self._cursor,
+            "collection": "$cmd.aggregate",
+            "batchSize": _BATCH,
+            "maxTimeMS": wait_ms,
+        }
+        try:
+            return await self._ask(ask, "nextBatch")
+        except OperationFailure as error:
+            if unresumable(error):
+                raise CannotResumeError from error
+            raise
+
+    async def _ask(self, command: dict[str, Any], batch: str) -> Changes:
+        with translated():
+            told = await self._connection.database.command(command, session=self._session, codec_options=_RAW)
+        cursor = told["cursor"]
+        self._cursor = cursor["id"]
+        return Changes(cursor[batch], cursor["postBatchResumeToken"]["_data"])

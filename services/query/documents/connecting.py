@@ -1,0 +1,61 @@
+"""The connection to MongoDB, and how long a read may take."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+# Motor reads it when it is imported; change streams wait in these threads too.
+os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo import ReadPreference
+
+from services.query.documents.errors import translated
+
+Row = dict[str, Any]
+Stage = Mapping[str, Any]
+Pipeline = Sequence[Stage]
+
+READ_SECONDS: Final = 3.0
+"""After this a read is given up and told to be away."""
+_LARGEST_BATCH: Final = 10_000
+_OPTIONS: Final[dict[str, Any]] = {
+    "serverSelectionTimeoutMS": 1500,
+    "connectTimeoutMS": 1500,
+    "socketTimeoutMS": 4000,
+    "waitQueueTimeoutMS": 2000,
+    "maxPoolSize": 64,
+    "retryReads": True,
+    "appname": "orders-query",
+}
+
+
+class Connection:
+    """A client for as long as it is entered. Connects at the first read; reads from the primary."""
+
+    def __init__(self, url: str, database: str) -> None:
+        self.client: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_OPTIONS)
+        self.database: AsyncIOMotorDatabase[Row] = self.client.get_database(
+            database,
+            # times come back naive, in UTC: the adapters make them aware
+            codec_options=CodecOptions(tz_aware=False),
+            read_preference=ReadPreference.PRIMARY,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+
+    async def aggregate(self, collection: str, pipeline: Pipeline) -> list[Row]:
+        """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now."""
+        with translated():
+            async with asyncio.timeout(READ_SECONDS):
+                found = self.database[collection].aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
+                return await found.to_list(None)

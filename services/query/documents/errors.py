@@ -1,0 +1,52 @@
+"""What a failed read means, told without the driver's words."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError
+
+# The server is stopping, stepping down or overloaded, or a cursor or plan was ended under the reader.
+_TRANSIENT: Final = frozenset(
+    {6, 7, 43, 50, 89, 91, 133, 134, 136, 175, 189, 202, 237, 246, 262, 365, 9001, 10107, 11600, 11602, 13435}
+    | {13436}
+)
+_UNRESUMABLE: Final = frozenset({260, 280, 286, 136})
+
+
+class DocumentsError(Exception):
+    """The documents cannot be read."""
+
+
+class DocumentsAwayError(DocumentsError):
+    """The documents cannot be read now; it passes."""
+
+
+class NoReadModelsError(DocumentsAwayError):
+    """No generation of read models is live yet."""
+
+
+class CannotResumeError(DocumentsError):
+    """The change stream cannot be taken up at that position: it is too old, or never was."""
+
+
+@contextmanager
+def translated() -> Generator[None, None, None]:
+    """The driver's errors as ours; what can only be a fault of our own goes through."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code in _TRANSIENT or isinstance(error, ExecutionTimeout):
+            raise DocumentsAwayError(type(error).__name__) from error
+        raise
+    except (ConnectionFailure, TimeoutError) as error:
+        raise DocumentsAwayError(type(error).__name__) from error
+    except PyMongoError as error:
+        if error.timeout:
+            raise DocumentsAwayError(type(error).__name__) from error
+        raise
+
+
+def unresumable(error: OperationFailure) -> bool:
+    """Whether opening a change stream failed because of the position it was given."""
+    return error.code in _UNRESUMABLE or error.has_error_label("NonResumableChangeStreamError")

@@ -1,0 +1,77 @@
+"""What happened to an order, and the order as it was."""
+
+from datetime import datetime
+from typing import Final
+
+from services.query.documents.connecting import Pipeline, Row, Stage
+from services.query.documents.generations import LiveGeneration, Named
+from services.query.documents.orders import aware, customer_of, order_of, with_customer
+from services.query.documents.shapes import HistoryEntry, Order
+
+HISTORY: Final = "order_history"
+_WITHOUT_ORDER: Final = {"order": 0}
+
+
+class History:
+    """Reads the events of orders, each of which holds the order as it was right after."""
+
+    def __init__(self, live: LiveGeneration) -> None:
+        self._live = live
+
+    async def entries(self, order_id: str) -> list[HistoryEntry]:
+        """All events of the order, oldest first; empty for an unknown one."""
+
+        def pipeline(_: Named) -> Pipeline:
+            return [
+                {"$match": {"orderId": order_id}},
+                {"$sort": {"version": 1}},
+                {"$project": _WITHOUT_ORDER},
+            ]
+
+        return [_entry(row) for row in await self._live.read(HISTORY, pipeline)]
+
+    async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
+        """Whose order it is and the order as of that version; None for what is not there."""
+        return await self._at(order_id, [{"$match": {"orderId": order_id, "version": version}}])
+
+    async def at_time(self, order_id: str, moment: datetime) -> tuple[str | None, Order | None]:
+        """Whose order it is and the order as of that time, inclusive; None for what is not there."""
+        past = {"orderId": order_id, "occurredAt": {"$lte": moment}}
+        return await self._at(order_id, [{"$match": past}, {"$sort": {"version": -1}}, {"$limit": 1}])
+
+    async def _at(self, order_id: str, wanted: list[Stage]) -> tuple[str | None, Order | None]:
+        def pipeline(named: Named) -> Pipeline:
+            first = [{"$match": {"orderId": order_id, "version": 1}}, {"$project": {"customerId": 1}}]
+            return [
+                *wanted,
+                with_customer(named),
+                {"$unionWith": {"coll": named(HISTORY), "pipeline": first}},
+            ]
+
+        rows = await self._live.read(HISTORY, pipeline)
+        if not rows:
+            return None, None
+        owner: str = rows[-1]["customerId"]
+        found = rows[0]
+        if len(rows) == 1:
+            return owner, None
+        return owner, order_of(order_id, found["order"], customer_of(found))
+
+
+def _entry(row: Row) -> HistoryEntry:
+    return HistoryEntry(
+        version=row["version"],
+        type=row["type"],
+        occurred_at=aware(row["occurredAt"]),
+        actor=row["actor"],
+        traceparent=row["traceparent"],
+        data=row["data"],
+        customer_id=row["customerId"],
+        received_at=aware(row["receivedAt"]),
+        committed_at=aware(row["committedAt"]),
+        published_at=aware(row["publishedAt"]),
+        projected_at=aware(row["projectedAt"]),
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["offset"],
+    )

@@ -1,0 +1,127 @@
+"""Orders: one, a page, and one as it was."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from services.query.documents.batching import Batches
+from services.query.documents.connecting import Pipeline, Row, Stage
+from services.query.documents.generations import LiveGeneration, Named
+from services.query.documents.shapes import Item, Order, Page, PageKey
+from shared.money import Money
+
+ORDERS: Final = "orders"
+CUSTOMERS: Final = "customers"
+_NOBODY: Final[Row] = {}
+_NEWEST_FIRST: Final = {"createdAt": -1, "_id": -1}
+
+
+class Orders:
+    """Reads orders, each with its customer's name of now, in one round trip."""
+
+    def __init__(self, live: LiveGeneration) -> None:
+        self._live = live
+        self._single: Batches[str, Order] = Batches(self._read, "orders")
+
+    async def get(self, order_id: str) -> Order | None:
+        """The order of that id, or None. Concurrent calls share a round trip."""
+        return await self._single.get(order_id)
+
+    async def _read(self, ids: Sequence[str]) -> Mapping[str, Order]:
+        def pipeline(named: Named) -> Pipeline:
+            return [{"$match": {"_id": {"$in": ids}}}, with_customer(named)]
+
+        rows = await self._live.read(ORDERS, pipeline)
+        return {row["_id"]: order_of(row["_id"], row, customer_of(row)) for row in rows}
+
+    async def page(
+        self, *, customer_id: str | None, status: str | None, after: PageKey | None, limit: int
+    ) -> Page:
+        """Up to `limit` orders that match, newest first, from right behind `after`."""
+
+        def pipeline(named: Named) -> Pipeline:
+            return page_pipeline(named, customer_id, status, after, limit)
+
+        rows = await self._live.read(ORDERS, pipeline)
+        orders = [order_of(row["_id"], row, customer_of(row)) for row in rows[:limit]]
+        return Page(orders, len(rows) > limit)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._single.close()
+
+
+def page_pipeline(
+    named: Named, customer_id: str | None, status: str | None, after: PageKey | None, limit: int
+) -> list[Stage]:
+    """Reads one order more than `limit`, to know whether more follow.
+
+    Behind a key stand the later ids of its own moment, then all earlier moments: two ranges of one index,
+    read one after the other, since one range with a condition would read the whole moment again.
+    """
+    matching: Row = {}
+    if customer_id is not None:
+        matching["customerId"] = customer_id
+    if status is not None:
+        matching["status"] = status
+    bounds = {"$sort": _NEWEST_FIRST}, {"$limit": limit + 1}
+    if after is None:
+        stages: list[Stage] = [{"$match": matching}, *bounds]
+    else:
+        moment = after.created_at
+        same = {**matching, "createdAt": moment, "_id": {"$lt": after.id}}
+        earlier = {**matching, "createdAt": {"$lt": moment}}
+        rest = {"coll": named(ORDERS), "pipeline": [{"$match": earlier}, *bounds]}
+        stages = [{"$match": same}, *bounds, {"$unionWith": rest}, {"$limit": limit + 1}]
+    return [*stages, with_customer(named)]
+
+
+def with_customer(named: Named) -> Stage:
+    """Joins the customer's document of the same generation as `customer`."""
+    return {
+        "$lookup": {
+            "from": named(CUSTOMERS),
+            "localField": "customerId",
+            "foreignField": "_id",
+            "as": "customer",
+        }
+    }
+
+
+def customer_of(row: Row) -> Row:
+    """The joined customer's document, empty when there is none."""
+    joined: list[Row] = row["customer"]
+    return joined[0] if joined else _NOBODY
+
+
+def aware(moment: datetime) -> datetime:
+    """A time as the driver reads it (naive, in UTC), made aware."""
+    return moment.replace(tzinfo=UTC)
+
+
+def aware_or_none(moment: datetime | None) -> datetime | None:
+    """As `aware`, where there may be no time."""
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def order_of(order_id: str, row: Mapping[str, Any], customer: Mapping[str, Any]) -> Order:
+    """An order document and its customer's as they stand in the store."""
+    return Order(
+        order_id,
+        row["customerId"],
+        customer.get("name"),
+        customer.get("email"),
+        [
+            Item(item["productId"], item["productName"], item["quantity"], Money(item["price"]))
+            for item in row["items"]
+        ],
+        Money(row["total"]),
+        row["status"],
+        aware(row["createdAt"]),
+        aware(row["updatedAt"]),
+        row["version"],
+        aware_or_none(row.get("shippedAt")),
+        row.get("trackingNumber"),
+        aware_or_none(row.get("cancelledAt")),
+        row.get("cancellationReason"),
+    )

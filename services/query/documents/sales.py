@@ -1,0 +1,41 @@
+"""What was ordered, day by day."""
+
+from datetime import date
+from typing import Final
+
+from services.query.documents.connecting import Pipeline
+from services.query.documents.generations import LiveGeneration, Named
+from services.query.documents.shapes import DailySales
+from shared.money import Money
+
+DAILY: Final = "daily_sales"
+
+
+class Sales:
+    """Reads daily sales. A day stands in one part per partition, added up by the store."""
+
+    def __init__(self, live: LiveGeneration) -> None:
+        self._live = live
+
+    async def daily(self, first: date, last: date) -> list[DailySales]:
+        """The days with orders from `first` to `last`, both included, oldest first."""
+
+        def pipeline(_: Named) -> Pipeline:
+            return [
+                {"$match": {"date": {"$gte": first.isoformat(), "$lte": last.isoformat()}}},
+                {
+                    "$group": {
+                        "_id": "$date",
+                        "orders": {"$sum": "$orderCount"},
+                        "cancelled": {"$sum": "$cancelledCount"},
+                        "revenue": {"$sum": "$revenue"},
+                    }
+                },
+                {"$match": {"orders": {"$gt": 0}}},
+                {"$sort": {"_id": 1}},
+            ]
+
+        rows = await self._live.read(DAILY, pipeline)
+        return [
+            DailySales(row["_id"], row["orders"], row["cancelled"], Money(row["revenue"])) for row in rows
+        ]

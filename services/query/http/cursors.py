@@ -1,0 +1,71 @@
+"""Cursors of pages: opaque to callers, harmless when forged, since they only say where to go on reading."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from services.query.documents.shapes import PageKey
+from services.query.http.problems import INVALID_CURSOR
+from shared.auth import valid_id
+from shared.problems import Problem
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LONGEST: Final = 300
+
+
+def refuse() -> NoReturn:
+    """A 400 `invalid-cursor`."""
+    raise Problem(INVALID_CURSOR, "Use a cursor as it was given, or none.")
+
+
+def after_order(key: PageKey) -> str:
+    """The cursor of the page of orders behind `key`."""
+    return _pack("o", (key.created_at - _EPOCH) // _MILLISECOND, key.id)
+
+
+def order_key(cursor: str) -> PageKey:
+    """Where that page begins; a 400 for any other text."""
+    match _unpack(cursor):
+        case ["o", int(ms), str(order_id)] if valid_id(order_id):
+            try:
+                return PageKey(_EPOCH + ms * _MILLISECOND, order_id)
+            except OverflowError:
+                refuse()
+        case _:
+            refuse()
+
+
+def after_product(product_id: str) -> str:
+    """The cursor of the page of products behind `product_id`."""
+    return _pack("p", product_id)
+
+
+def product_key(cursor: str) -> str:
+    """Where that page begins; a 400 for any other text."""
+    match _unpack(cursor):
+        case ["p", str(product_id)] if valid_id(product_id):
+            return product_id
+        case _:
+            refuse()
+
+
+def _pack(*parts: str | int) -> str:
+    return urlsafe_b64encode(orjson.dumps(parts)).rstrip(b"=").decode()
+
+
+def _unpack(cursor: str) -> Sequence[Any]:
+    if not cursor.isascii() or len(cursor) > _LONGEST:
+        refuse()
+    try:
+        parts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error):
+        refuse()
+    # one spelling only: what decodes by chance is not ours
+    if not isinstance(parts, list) or _pack(*parts) != cursor:
+        refuse()
+    return parts

@@ -1,0 +1,41 @@
+"""Customers over HTTP."""
+
+from typing import Any
+
+from services.query.arrivals import Arrivals, Kind
+from services.query.documents.customers import Customers
+from services.query.documents.shapes import CustomerSummary
+from services.query.http.endpoint import Asked
+from services.query.http.parameters import wait_seconds
+from services.query.http.problems import CUSTOMER_NOT_FOUND
+from services.query.http.waiting import at_least
+from services.query.representations import summary_json
+from shared.problems import Problem
+
+
+class CustomerQueries:
+    """Every query about customers. Another customer is as if it did not exist."""
+
+    def __init__(self, customers: Customers, arrivals: Arrivals) -> None:
+        self._customers = customers
+        self._arrivals = arrivals
+
+    async def summary(self, asked: Asked) -> dict[str, Any]:
+        """A customer and the sums of its orders."""
+        customer_id = asked.path["customerId"]
+        least = asked.parameters.version("minVersion")
+        asked.parameters.refuse_misfits()
+        allowed = asked.caller.is_staff or asked.caller.sub == customer_id
+
+        async def read() -> CustomerSummary | None:
+            return await self._customers.summary(customer_id) if allowed else None
+
+        if least is not None:
+            asked.waited = wait_seconds(asked.scope)
+            of: tuple[Kind, str] = ("customers", customer_id)
+            found = await at_least(read, least, asked.waited, self._arrivals, of, asked.receive)
+            return summary_json(found)
+        summary = await read()
+        if summary is None:
+            raise Problem(CUSTOMER_NOT_FOUND, "There is no customer of this id.")
+        return summary_json(summary)

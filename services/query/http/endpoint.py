@@ -1,0 +1,71 @@
+"""The way of a query through HTTP: who, what, may it, and then the read model's answer."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from services.query.documents.errors import DocumentsAwayError
+from services.query.http.answering import Lag, answer, with_lag
+from services.query.http.parameters import Parameters
+from services.query.http.waiting import ClientGoneError
+from shared.auth import Authenticator, Principal
+from shared.problems import METHOD_NOT_ALLOWED, Problem, unavailable
+
+
+class Asked:
+    """A request for a representation. `waited` is the `Prefer: wait` that was honoured."""
+
+    def __init__(self, caller: Principal, scope: Scope, receive: Receive) -> None:
+        self.caller = caller
+        self.scope = scope
+        self.receive = receive
+        self.waited: float | None = None
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """The query's parameters; read after the caller's rights, since a 403 goes before a 400."""
+        return Parameters(self.scope)
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The path's parameters."""
+        found: Mapping[str, str] = self.scope["path_params"]
+        return found
+
+
+Query = Callable[[Asked], Awaitable[dict[str, Any]]]
+"""Gives the representation as plain JSON values, or raises a `Problem`."""
+
+
+class QueryEndpoint:
+    """Serves one route to GET and HEAD."""
+
+    def __init__(self, query: Query, authenticator: Authenticator, lag: Lag) -> None:
+        self._query = query
+        self._authenticator = authenticator
+        self._lag = lag
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        require_reading(scope)
+        caller = await self._authenticator.authenticate(scope)
+        asked = Asked(caller, scope, receive)
+        try:
+            found = await self._query(asked)
+        except DocumentsAwayError:
+            raise with_lag(unavailable("The documents cannot be read now."), self._lag) from None
+        except Problem as problem:
+            if problem.kind.status in {404, 503}:
+                with_lag(problem, self._lag)
+            raise
+        except ClientGoneError:
+            return
+        await answer(scope, send, orjson.dumps(found), self._lag, asked.waited)
+
+
+def require_reading(scope: Scope) -> None:
+    """A 405 unless the method is GET or HEAD."""
+    if scope["method"] not in {"GET", "HEAD"}:
+        raise Problem(METHOD_NOT_ALLOWED, "Here goes GET, HEAD.", headers=[(b"allow", b"GET, HEAD")])

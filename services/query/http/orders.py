@@ -1,0 +1,113 @@
+"""Orders over HTTP."""
+
+from typing import Any
+
+from services.query.arrivals import Arrivals, Kind
+from services.query.documents.history import History
+from services.query.documents.orders import Orders
+from services.query.documents.shapes import HistoryEntry, Order, PageKey
+from services.query.http.cursors import after_order, order_key
+from services.query.http.endpoint import Asked
+from services.query.http.parameters import wait_seconds
+from services.query.http.problems import ORDER_NOT_FOUND, VERSION_NOT_FOUND
+from services.query.http.waiting import at_least
+from services.query.representations import history_json, order_json, timeline_json
+from shared.auth import STAFF, Principal
+from shared.problems import Problem
+
+
+class OrderQueries:
+    """Every query about orders. Another customer's order is as if it did not exist."""
+
+    def __init__(self, orders: Orders, history: History, arrivals: Arrivals) -> None:
+        self._orders = orders
+        self._history = history
+        self._arrivals = arrivals
+
+    async def one(self, asked: Asked) -> dict[str, Any]:
+        """An order, as it is or as it was."""
+        order_id = asked.path["orderId"]
+        given = asked.parameters
+        least = given.version("minVersion")
+        as_of_version, as_of = given.version("asOfVersion"), given.time("asOf")
+        if given.text("asOf") is not None and given.text("asOfVersion") is not None:
+            given.wrong("asOf", "it cannot stand beside asOfVersion")
+        given.refuse_misfits()
+        past = as_of_version is not None or as_of is not None
+        if least is not None:
+            found = await self._at_least(asked, order_id, least)
+            if not past:
+                return order_json(found)
+        if past:
+            owner, was = (
+                await self._history.at_time(order_id, as_of)
+                if as_of is not None
+                else await self._history.at_version(order_id, as_of_version or 0)
+            )
+            _require_owner(asked.caller, owner)
+            if was is None:
+                raise Problem(VERSION_NOT_FOUND, "The order has no such version, or was not there yet.")
+            return order_json(was)
+        order = await self._orders.get(order_id)
+        if order is None or not may_see(asked.caller, order):
+            raise not_found()
+        return order_json(order)
+
+    async def _at_least(self, asked: Asked, order_id: str, version: int) -> Order:
+        asked.waited = wait_seconds(asked.scope)
+
+        async def read() -> Order | None:
+            order = await self._orders.get(order_id)
+            return order if order is not None and may_see(asked.caller, order) else None
+
+        of: tuple[Kind, str] = ("orders", order_id)
+        return await at_least(read, version, asked.waited, self._arrivals, of, asked.receive)
+
+    async def page(self, asked: Asked) -> dict[str, Any]:
+        """Orders, newest first: all of them for staff, its own for a customer."""
+        given = asked.parameters
+        cursor = given.text("cursor")
+        after: PageKey | None = None if cursor is None else order_key(cursor)
+        customer_id, status, limit = given.identifier("customerId"), given.status(), given.limit()
+        given.refuse_misfits()
+        if not asked.caller.is_staff:
+            if customer_id not in {None, asked.caller.sub}:
+                return {"data": [], "hasMore": False, "nextCursor": None}
+            customer_id = asked.caller.sub
+        page = await self._orders.page(customer_id=customer_id, status=status, after=after, limit=limit)
+        last = page.orders[-1] if page.more else None
+        return {
+            "data": [order_json(order) for order in page.orders],
+            "hasMore": page.more,
+            "nextCursor": None if last is None else after_order(PageKey(last.created_at, last.id)),
+        }
+
+    async def history(self, asked: Asked) -> dict[str, Any]:
+        """All events of an order, oldest first."""
+        return {"data": [history_json(entry) for entry in await self._entries(asked)]}
+
+    async def timeline(self, asked: Asked) -> dict[str, Any]:
+        """The way of each event of an order through the system; for staff."""
+        asked.caller.require(STAFF)
+        return {"data": [timeline_json(entry) for entry in await self._entries(asked)]}
+
+    async def _entries(self, asked: Asked) -> list[HistoryEntry]:
+        asked.parameters.refuse_misfits()
+        entries = await self._history.entries(asked.path["orderId"])
+        _require_owner(asked.caller, entries[0].customer_id if entries else None)
+        return entries
+
+
+def may_see(caller: Principal, order: Order) -> bool:
+    """Whether the order is the caller's, or the caller is staff."""
+    return order.customer_id == caller.sub or caller.is_staff
+
+
+def not_found() -> Problem:
+    """404 `order-not-found`."""
+    return Problem(ORDER_NOT_FOUND, "There is no order of this id.")
+
+
+def _require_owner(caller: Principal, owner: str | None) -> None:
+    if owner is None or (owner != caller.sub and not caller.is_staff):
+        raise not_found()

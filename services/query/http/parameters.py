@@ -1,0 +1,150 @@
+"""Reads query parameters and `Prefer`. All that is wrong is told at once: a 422 with a pointer for each."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from shared.auth import valid_id
+from shared.problems import BAD_REQUEST, VALIDATION, Problem
+from shared.times import parse_rfc3339
+
+STATUSES: Final = ("pending", "shipped", "cancelled")
+LONGEST_WAIT: Final = 30.0
+LONGEST_ID: Final = 64
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_LARGEST_VERSION: Final = 2**31 - 1
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WAIT: Final = re.compile(rb'\s*wait\s*=\s*(?:"([0-9]{1,6})"|([0-9]{1,6}))\s*(?:;.*)?', re.IGNORECASE)
+_MOST: Final = 50
+T = TypeVar("T")
+
+
+class Parameters:
+    """A request's query parameters. Read each that the route knows, then `refuse_misfits`."""
+
+    def __init__(self, scope: Scope) -> None:
+        query: bytes = scope["query_string"]
+        self._given: Mapping[str, str] = {}
+        self._errors: list[dict[str, str]] = []
+        if query:
+            self._given = self._read(query)
+
+    def _read(self, query: bytes) -> Mapping[str, str]:
+        try:
+            pairs = parse_qsl(
+                query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST
+            )
+        except ValueError:
+            raise Problem(BAD_REQUEST, "The query string cannot be read.") from None
+        given: dict[str, str] = {}
+        for name, value in pairs:
+            if name in given:
+                self._wrong(name, "it stands there more than once")
+            given[name] = value
+        return given
+
+    def _wrong(self, name: str, detail: str) -> None:
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        self._errors.append({"pointer": pointer, "detail": detail})
+
+    def wrong(self, name: str, detail: str) -> None:
+        """Note that a parameter does not fit, for reasons that only its route knows."""
+        self._wrong(name, detail)
+
+    def refuse_misfits(self) -> None:
+        """A 422 with all that was wrong."""
+        if self._errors:
+            count = f"{len(self._errors)} error" + ("s" if len(self._errors) > 1 else "")
+            raise Problem(VALIDATION, f"The query has {count}.", errors=self._errors)
+
+    def text(self, name: str) -> str | None:
+        """The parameter as it stands there."""
+        return self._given.get(name)
+
+    def _as(self, name: str, read: Callable[[str], T], detail: str) -> T | None:
+        text = self._given.get(name)
+        if text is None:
+            return None
+        try:
+            return read(text)
+        except (ValueError, OverflowError):
+            self._wrong(name, detail)
+            return None
+
+    def limit(self) -> int:
+        """How many at most: 1 to 100, 20 when not given."""
+
+        def read(text: str) -> int:
+            return _whole(text, 1, 100)
+
+        return self._as("limit", read, "it must be a whole number from 1 to 100") or 20
+
+    def version(self, name: str) -> int | None:
+        """A version, from 0 on."""
+
+        def read(text: str) -> int:
+            return _whole(text, 0, _LARGEST_VERSION)
+
+        return self._as(name, read, "it must be a whole number from 0 on")
+
+    def identifier(self, name: str) -> str | None:
+        """A customer's, product's or order's id."""
+
+        def read(text: str) -> str:
+            if not valid_id(text):
+                raise ValueError(text)
+            return text
+
+        return self._as(name, read, "it must be 1 to 64 of A-Za-z0-9._~-")
+
+    def status(self) -> str | None:
+        """An order's status."""
+
+        def read(text: str) -> str:
+            return STATUSES[STATUSES.index(text)]
+
+        return self._as("status", read, f"it must be one of {', '.join(STATUSES)}")
+
+    def time(self, name: str) -> datetime | None:
+        """A moment with its offset."""
+
+        def read(text: str) -> datetime:
+            if not _TIME.fullmatch(text):
+                raise ValueError(text)
+            return parse_rfc3339(text.upper())
+
+        return self._as(name, read, "it must be a time with its offset, as in 2026-11-23T10:00:00.000Z")
+
+    def day(self, name: str) -> date | None:
+        """A day; required."""
+
+        def read(text: str) -> date:
+            if not _DATE.fullmatch(text):
+                raise ValueError(text)
+            return date.fromisoformat(text)
+
+        if name not in self._given:
+            self._wrong(name, "it is required")
+        return self._as(name, read, "it must be a day, as in 2026-11-23")
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+        raise ValueError(text)
+    return int(text)
+
+
+def wait_seconds(scope: Scope) -> float | None:
+    """How long `Prefer: wait=S` (RFC 7240) lets the answer take, at most 30; None when it says nothing."""
+    for name, value in scope["headers"]:
+        if name == b"prefer":
+            for preference in value.split(b","):
+                match = _WAIT.fullmatch(preference)
+                if match is not None:
+                    return min(float(match[1] or match[2]), LONGEST_WAIT)
+    return None

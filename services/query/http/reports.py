@@ -1,0 +1,32 @@
+"""Reports over HTTP, for staff."""
+
+from typing import Any, Final
+
+from services.query.documents.sales import Sales
+from services.query.http.endpoint import Asked
+from services.query.representations import sales_json
+from shared.auth import STAFF
+
+LONGEST_SPAN_DAYS: Final = 366
+
+
+class ReportQueries:
+    """Every report."""
+
+    def __init__(self, sales: Sales) -> None:
+        self._sales = sales
+
+    async def daily_sales(self, asked: Asked) -> dict[str, Any]:
+        """What was ordered, day by day, from and to included."""
+        asked.caller.require(STAFF)
+        given = asked.parameters
+        first, last = given.day("from"), given.day("to")
+        if first is not None and last is not None:
+            if last < first:
+                given.wrong("to", "it is before from")
+            elif (last - first).days >= LONGEST_SPAN_DAYS:
+                given.wrong("to", f"the span is over {LONGEST_SPAN_DAYS} days")
+        given.refuse_misfits()
+        assert first is not None
+        assert last is not None
+        return {"data": [sales_json(day) for day in await self._sales.daily(first, last)]}

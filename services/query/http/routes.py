@@ -1,0 +1,48 @@
+"""All that the query service answers, by path."""
+
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute, Route, Router
+
+from services.query.http.answering import Lag
+from services.query.http.customers import CustomerQueries
+from services.query.http.endpoint import Query, QueryEndpoint
+from services.query.http.orders import OrderQueries
+from services.query.http.products import ProductQueries
+from services.query.http.published import INDEX, OPENAPI, nothing
+from services.query.http.reports import ReportQueries
+from shared.api_docs import docs_routes
+from shared.auth import Authenticator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """All queries."""
+
+    orders: OrderQueries
+    customers: CustomerQueries
+    products: ProductQueries
+    reports: ReportQueries
+
+
+def router(queries: Queries, live: list[BaseRoute], authenticator: Authenticator, lag: Lag) -> Router:
+    """The router; what goes wrong below it is raised as `Problem`. Earlier routes are found sooner."""
+
+    def query(path: str, answers: Query) -> Route:
+        return Route(path, QueryEndpoint(answers, authenticator, lag))
+
+    routes: list[BaseRoute] = [
+        *live,
+        query("/orders/{orderId}", queries.orders.one),
+        query("/orders", queries.orders.page),
+        query("/orders/{orderId}/history", queries.orders.history),
+        query("/orders/{orderId}/timeline", queries.orders.timeline),
+        query("/customers/{customerId}/summary", queries.customers.summary),
+        query("/products", queries.products.page),
+        query("/products/{productId}", queries.products.one),
+        query("/reports/daily-sales", queries.reports.daily_sales),
+        Route("/", INDEX),
+        Route("/openapi.json", OPENAPI),
+        *docs_routes("Orders: queries"),
+    ]
+    return Router(routes, redirect_slashes=False, default=nothing)
