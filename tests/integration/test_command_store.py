@@ -1,0 +1,408 @@
+"""The event store on a real PostgreSQL: each command all or nothing, whatever its neighbours do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.command.domain import customer, order, product
+from services.command.store.commands import (
+    Accepted,
+    Answer,
+    Command,
+    Decided,
+    Idempotency,
+    Needs,
+    Rejected,
+    VersionMismatch,
+)
+from services.command.store.engine import CommandStore
+from services.command.store.errors import KeyReusedError, StoreUnavailableError
+from services.command.store.housekeeping import expire_idempotency_keys
+from services.command.store.migrate import migrate
+from shared.money import Money
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+Rows = list[tuple[Any, ...]]
+
+
+def told(decided: Decided) -> Answer:
+    """An answer that shows what was decided."""
+    match decided:
+        case Accepted(version, subject):
+            return Answer(202, orjson.dumps({"subject": subject, "version": version}), f"/{subject}")
+        case Rejected(rejection):
+            return Answer(409, type(rejection).__name__.encode(), None)
+        case VersionMismatch(actual):
+            return Answer(412, str(actual).encode(), None)
+
+
+def command(aggregate: Any, subject: str, decide: Any, **more: Any) -> Command[Any]:
+    return Command(
+        category=aggregate.category,
+        subject=subject,
+        aggregate=aggregate,
+        decide=decide,
+        actor="grace",
+        traceparent=None,
+        request_id="r",
+        received_at=datetime.now(UTC),
+        answer=told,
+        **more,
+    )
+
+
+def offer(product_id: str, name: str = "Lamp", price: int = 1990, **more: Any) -> Command[Any]:
+    body = product.OfferProduct(product_id=product_id, name=name, price=Money(price))
+    return command(product.PRODUCT, product_id, lambda state, _: product.offer(state, body), **more)
+
+
+def register(customer_id: str, name: str = "Ada", **more: Any) -> Command[Any]:
+    body = customer.RegisterCustomer(customer_id=customer_id, name=name, email="ada@example.com")
+    return command(customer.CUSTOMER, customer_id, lambda state, _: customer.register(state, body), **more)
+
+
+def erase(customer_id: str, **more: Any) -> Command[Any]:
+    body = customer.EraseCustomer(customer_id=customer_id)
+    return command(customer.CUSTOMER, customer_id, lambda state, _: customer.erase(state, body), **more)
+
+
+def place(customer_id: str, *products: str, order_id: str | None = None, **more: Any) -> Command[Any]:
+    body = order.PlaceOrder(
+        order_id=order_id or str(uuid4()),
+        customer_id=customer_id,
+        lines=tuple(order.Line(name, 1) for name in products),
+    )
+    return command(
+        order.ORDER,
+        body.order_id,
+        lambda state, facts: order.place(state, body, facts),
+        needs=Needs(products=products, customer=customer_id),
+        **more,
+    )
+
+
+def cancel(order_id: str, **more: Any) -> Command[Any]:
+    body = order.CancelOrder(order_id=order_id, customer_id=None, reason="no")
+    return command(order.ORDER, order_id, lambda state, _: order.cancel(state, body), **more)
+
+
+def ship(order_id: str, **more: Any) -> Command[Any]:
+    body = order.ShipOrder(order_id=order_id, tracking_number="T")
+    return command(order.ORDER, order_id, lambda state, _: order.ship(state, body), **more)
+
+
+@asynccontextmanager
+async def opened(url: str, **more: Any) -> AsyncIterator[CommandStore]:
+    async with CommandStore(url, CollectorRegistry(), **more) as store:
+
+        async def ready() -> bool:
+            return await store.why_not_ready() is None
+
+        await eventually(ready, "the store is ready")
+        yield store
+
+
+async def rows(url: str, statement: str, *parameters: Any) -> Rows:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await (await connection.execute(statement.encode(), parameters or None)).fetchall()
+
+
+async def status(store: CommandStore, asked: Command[Any]) -> int:
+    return (await store.execute(asked)).answer.status
+
+
+async def statuses(store: CommandStore, *asked: Command[Any]) -> list[int]:
+    return list(await asyncio.gather(*(status(store, each) for each in asked)))
+
+
+async def test_an_event_its_outbox_row_and_its_price_are_stored_together(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        assert await status(store, offer("lamp")) == 202
+        assert await status(store, offer("lamp", "Lantern", 2990)) == 202
+    assert await rows(
+        postgres_url, "SELECT e.version, e.type FROM events e JOIN outbox USING (position) ORDER BY position"
+    ) == [(1, "ProductListed"), (2, "ProductRenamed"), (3, "ProductRepriced")]
+    assert await rows(postgres_url, "SELECT name, price_cents, version FROM products_lookup") == [
+        ("Lantern", 2990, 3)
+    ]
+
+
+async def test_the_same_commands_one_by_one_and_all_at_once_store_the_same(postgres_url: str) -> None:
+    def commands(prefix: str) -> Sequence[Command[Any]]:
+        ada = f"{prefix}ada"
+        return [
+            offer(f"{prefix}lamp"),
+            register(ada),
+            place(f"{prefix}nobody", f"{prefix}lamp"),
+            *(offer(f"{prefix}p{number}", f"P{number}") for number in range(50)),
+            offer(f"{prefix}p7", "P7 renamed", 2),
+            cancel(f"{prefix}no-such-order"),
+            offer(f"{prefix}p3", "P3", 1990),
+            offer(f"{prefix}p4", "P4 too", expected=7),
+            register(ada, "Ada L."),
+            erase(ada),
+            register(ada),
+        ]
+
+    async with opened(postgres_url) as store:
+        one_by_one = [await status(store, each) for each in commands("a-")]
+        at_once = await statuses(store, *commands("b-"))
+    assert one_by_one == at_once
+    stored = "SELECT substr(subject, 3), version, type FROM events WHERE subject LIKE %s ORDER BY 1, 2"
+    assert await rows(postgres_url, stored, "a-%") == await rows(postgres_url, stored, "b-%")
+
+
+async def test_of_two_writers_on_one_stream_one_wins(postgres_url: str) -> None:
+    async with opened(postgres_url) as one, opened(postgres_url) as two:
+        await statuses(one, offer("lamp"), register("ada"))
+        for _ in range(20):
+            order_id = str(uuid4())
+            assert await status(one, place("ada", "lamp", order_id=order_id)) == 202
+            both = await asyncio.gather(status(one, cancel(order_id)), status(two, ship(order_id)))
+            assert sorted(both) == [202, 409]
+            conditional = [place("ada", "lamp", order_id=str(uuid4())) for _ in range(2)]
+            assert await statuses(one, *conditional) == [202, 202]
+    uneven = "SELECT stream_id FROM events GROUP BY 1 HAVING max(version) <> count(*)"
+    assert await rows(postgres_url, uneven) == []
+
+
+async def test_a_loser_whose_decision_still_holds_is_decided_again(postgres_url: str) -> None:
+    async with opened(postgres_url) as one, opened(postgres_url) as two:
+        await status(one, offer("lamp", "start", 1))
+        asked = [(store, offer("lamp", f"n{i}", i + 2)) for i in range(20) for store in (one, two)]
+        answers = await asyncio.gather(*(status(store, each) for store, each in asked))
+    assert set(answers) == {202}
+    # a PUT that renames and reprices is never half stored
+    versions = await rows(postgres_url, "SELECT version, type FROM events ORDER BY version")
+    assert [version for version, _ in versions] == list(range(1, len(versions) + 1))
+    kinds = [kind for _, kind in versions[1:]]
+    assert kinds == ["ProductRenamed", "ProductRepriced"] * (len(kinds) // 2)
+
+
+async def test_if_match_is_checked_before_the_domain_refuses(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        await statuses(store, offer("lamp"), register("ada"))
+        order_id = str(uuid4())
+        assert await status(store, place("ada", "lamp", order_id=order_id)) == 202
+        assert await status(store, cancel(order_id, expected=1)) == 202
+        assert await status(store, cancel(order_id, expected=1)) == 412
+        assert await status(store, cancel(order_id, expected=2)) == 409
+        assert await status(store, cancel("unknown", expected=2)) == 409
+        assert await status(store, offer("new", expected="*")) == 412
+        assert await status(store, offer("new", expected=0)) == 202
+        assert await status(store, offer("new", expected=0)) == 412
+
+
+async def test_twins_with_one_idempotency_key_write_once(postgres_url: str) -> None:
+    key = partial(Idempotency, "ada", fingerprint=b"0123456789abcdef" + b"x" * 32)
+    async with opened(postgres_url) as one, opened(postgres_url) as two:
+        await statuses(one, offer("lamp"), register("ada"))
+        twins = [
+            (store, place("ada", "lamp", idempotency=key("k"))) for store in (one, two) for _ in range(10)
+        ]
+        executed = await asyncio.gather(*(store.execute(twin) for store, twin in twins))
+        assert len({each.answer.body for each in executed}) == 1
+        assert [each.replayed for each in executed].count(False) == 1
+        with pytest.raises(KeyReusedError):
+            await one.execute(place("ada", "lamp", idempotency=Idempotency("ada", "k", b"other")))
+        # another user's key of the same name is another key
+        assert await status(one, place("ada", "lamp", idempotency=Idempotency("eve", "k", b"other"))) == 202
+    assert await rows(postgres_url, "SELECT count(*) FROM events WHERE category = 'orders'") == [(2,)]
+
+
+async def test_rejections_are_remembered_too(postgres_url: str) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
+    async with opened(postgres_url) as store:
+        assert await status(store, cancel("nothing", idempotency=key)) == 409
+        again = await store.execute(cancel("nothing", idempotency=key))
+    assert (again.answer.status, again.replayed) == (409, True)
+
+
+async def test_keys_expire_after_a_day_and_an_hour(postgres_url: str) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
+    async with opened(postgres_url) as store:
+        await status(store, offer("lamp", idempotency=key))
+        assert await expire_idempotency_keys(store._pool) == 0
+        old = "UPDATE idempotency_keys SET created_at = now() - interval '25 hours 1 minute' RETURNING 1"
+        assert len(await rows(postgres_url, old)) == 1
+        assert await expire_idempotency_keys(store._pool) == 1
+
+
+async def test_a_strangers_lock_holds_up_only_who_meets_it(postgres_url: str) -> None:
+    async with (
+        opened(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url) as stranger,
+    ):
+        await statuses(store, *(offer(f"p{number}") for number in range(20)))
+        # a rival in the middle of its transaction, as append_commands would leave it
+        await stranger.execute(
+            "INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,"
+            " metadata, occurred_at) VALUES ('products/p7', 2, gen_random_uuid(), 'products', 'p7',"
+            " 'ProductDelisted', 1, '{\"productId\": \"p7\"}', '{}', now())"
+        )
+        waiting = asyncio.create_task(status(store, offer("p7", "other")))
+        others = [offer(f"p{number}", "other") for number in range(20) if number != 7]
+        async with asyncio.timeout(2):
+            assert set(await statuses(store, *others)) == {202}
+        assert not waiting.done()
+        await stranger.commit()
+        # decided again: the product was delisted meanwhile, so it is listed anew
+        assert await waiting == 202
+    stored = "SELECT version, type FROM events WHERE subject = 'p7' ORDER BY version"
+    assert await rows(postgres_url, stored) == [
+        (1, "ProductListed"),
+        (2, "ProductDelisted"),
+        (3, "ProductListed"),
+    ]
+
+
+async def test_two_processes_with_the_same_streams_and_keys_in_opposite_order_finish(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url, writers=1) as one, opened(postgres_url, writers=1) as two:
+        for number in range(10):
+            names = [f"p{name}" for name in range(40)]
+            keys = {name: Idempotency("u", f"{number}-{name}", name.encode() * 16) for name in names}
+
+            def asked(order: Sequence[str], title: str, keys: dict[str, Idempotency] = keys) -> Any:
+                return [offer(name, title, idempotency=keys[name]) for name in order]
+
+            async with asyncio.timeout(20):
+                both = await asyncio.gather(
+                    statuses(one, *asked(names, f"{number}")),
+                    statuses(two, *asked(names[::-1], f"{number}")),
+                )
+            assert {status for each in both for status in each} == {202}
+    uneven = "SELECT stream_id FROM events GROUP BY 1 HAVING max(version) <> count(*)"
+    assert await rows(postgres_url, uneven) == []
+
+
+async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(postgres_url: str) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
+    async with opened(postgres_url) as store:
+        assert await status(store, register("ada", "Ada Lovelace", idempotency=key)) == 202
+        assert await status(store, register("ada", "Ada Lovelace")) == 202
+        keys = await store.personal_data_keys(["ada", "bob"])
+        assert keys["ada"] is not None
+        assert keys["bob"] is None
+        assert await status(store, erase("ada")) == 202
+        assert await store.personal_data_keys(["ada"]) == {"ada": None}
+        # the same request is still known, though nothing of its body is
+        assert (await store.execute(register("ada", "Ada Lovelace", idempotency=key))).replayed
+    for table in ("events", "snapshots", "idempotency_keys", "customers_lookup"):
+        text = str(await rows(postgres_url, f"SELECT t::text FROM {table} t"))
+        assert "Lovelace" not in text
+        assert b"x".hex() * 32 not in text
+
+
+async def test_a_long_stream_gets_a_snapshot_and_an_older_shape_is_ignored(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        for number in range(120):
+            assert await status(store, offer("lamp", f"n{number}")) == 202
+        (taken,) = await rows(postgres_url, "SELECT version, shape FROM snapshots")
+        assert 100 <= taken[0] <= 120
+        await rows(postgres_url, "UPDATE snapshots SET shape = 0, state = '{\"nonsense\": 1}' RETURNING 1")
+        executed = await store.execute(offer("lamp", "n119"))
+        assert orjson.loads(executed.answer.body)["version"] == 120
+        assert await rows(postgres_url, "SELECT version, shape FROM snapshots") == [(120, 1)]
+
+
+async def test_event_times_never_go_back(postgres_url: str) -> None:
+    times = iter([datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
+    async with opened(postgres_url, clock=lambda: next(times)) as store:
+        await status(store, offer("lamp"))
+        await status(store, offer("lamp", "other"))
+    stored = await rows(postgres_url, "SELECT DISTINCT occurred_at FROM events")
+    assert stored == [(datetime(2026, 1, 2, tzinfo=UTC),)]
+
+
+async def test_events_are_never_changed(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        await status(store, offer("lamp"))
+    for statement in ("DELETE FROM events", "UPDATE events SET data = '{}'", "TRUNCATE events"):
+        with pytest.raises(psycopg.errors.RaiseException):
+            await rows(postgres_url, statement)
+
+
+async def test_migrations_are_safe_to_start_at_once(postgres_url: str) -> None:
+    fresh = postgres_url + "_fresh"
+    await rows(postgres_url, "SELECT 1")
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(f"CREATE DATABASE {fresh.rsplit('/', 1)[1]}".encode())
+    applied = await asyncio.gather(*(migrate(fresh) for _ in range(5)))
+    assert sorted(map(len, applied))[:4] == [0, 0, 0, 0]
+    assert max(map(len, applied)) > 0
+
+
+async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) -> None:
+    """Backends are ended under load, again and again: every 202 is there once, nothing else is."""
+    async with opened(postgres_url) as store:
+        await statuses(store, offer("lamp"), register("ada"))
+        accepted: list[str] = []
+        stopping = asyncio.Event()
+
+        async def customer_orders() -> None:
+            while not stopping.is_set():
+                order_id = str(uuid4())
+                try:
+                    if await status(store, place("ada", "lamp", order_id=order_id)) == 202:
+                        accepted.append(order_id)
+                except StoreUnavailableError:
+                    continue
+
+        customers = [asyncio.create_task(customer_orders()) for _ in range(16)]
+        victims = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'command-%' AND datname = current_database()"
+        )
+        try:
+            for round_number in range(1, 8):
+
+                async def more(wanted: int = round_number * 50) -> bool:
+                    return len(accepted) >= wanted
+
+                await eventually(more, "orders are accepted")
+                await rows(postgres_url, victims)
+        finally:
+            stopping.set()
+            await asyncio.gather(*customers)
+    stored = await rows(postgres_url, "SELECT subject FROM events WHERE category = 'orders'")
+    subjects = [subject for (subject,) in stored]
+    assert len(subjects) == len(set(subjects))
+    assert set(accepted) <= set(subjects)
+
+
+async def test_commands_wait_out_a_restart_of_the_database(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    from tests.servers import start_postgres
+
+    server: Server = await start_postgres(tmp_path_factory.mktemp("restart") / "server")
+    await migrate(server.url)
+    try:
+        async with opened(server.url) as store:
+            await statuses(store, offer("lamp"), register("ada"))
+            await server.kill()
+            waiting = asyncio.create_task(status(store, place("ada", "lamp")))
+            with pytest.raises(StoreUnavailableError):
+                await waiting
+            assert await store.why_not_ready() is not None
+            await server.start()
+
+            async def ready() -> bool:
+                return await store.why_not_ready() is None
+
+            await eventually(ready, "the store is back")
+            assert await status(store, place("ada", "lamp")) == 202
+    finally:
+        await server.stop()

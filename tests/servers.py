@@ -1,0 +1,104 @@
+"""The real servers that tests run against: started once per session, on free ports, in a temporary folder."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from deploy.local.program import Program, RemainsError, stop
+from deploy.local.servers.kafka import Kafka
+from deploy.local.servers.mongodb import MongoDB
+from deploy.local.servers.postgres import Postgres
+from deploy.local.state import free_ports
+
+JARS: Final = Path(__file__).parents[1] / ".venv" / "kafka-jars"
+_READY_SECONDS: Final = 60.0
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 15.0, every: float = 0.02
+) -> None:
+    """Wait for a condition; fail with `what` once the time is up."""
+    deadline = monotonic() + seconds
+    while not await condition():
+        assert monotonic() < deadline, f"not within {seconds} s: {what}"
+        await asyncio.sleep(every)
+
+
+class Server:
+    """A server that can be stopped, killed, frozen and started again in the middle of a test."""
+
+    def __init__(self, program: Program, log: Path, url: str) -> None:
+        self.url = url
+        self._program = program
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def running(self) -> asyncio.subprocess.Process:
+        """Its process."""
+        assert self._process is not None, f"{self._program.name} is not running"
+        return self._process
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+        with self._log.open("ab") as log:
+
+            async def started() -> bool:
+                try:
+                    self._process = await self._program.start(log.fileno())
+                except RemainsError:
+                    return False
+                return True
+
+            await eventually(started, f"{self._program.name} starts", _READY_SECONDS)
+
+        async def ready() -> bool:
+            if self.running.returncode is not None:
+                raise AssertionError(f"{self._program.name} ended:\n{self._log.read_text()[-2000:]}")
+            return await self._program.ready() is None
+
+        await eventually(ready, f"{self._program.name} is ready", _READY_SECONDS, every=0.1)
+
+    async def stop(self) -> None:
+        """Stop it in order."""
+        await stop(self.running, self._program.stop_signal)
+
+    async def kill(self) -> None:
+        """End it without a chance to tidy up."""
+        self.running.kill()
+        await self.running.wait()
+
+    def freeze(self) -> None:
+        """Stop its main process in the middle of whatever it does."""
+        self.running.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.running.send_signal(signal.SIGCONT)
+
+
+async def start_postgres(folder: Path) -> Server:
+    """A PostgreSQL of its own."""
+    postgres = Postgres(folder, free_ports(1)[0], "test")
+    return await _started(await postgres.program(), folder, postgres.url)
+
+
+async def start_mongodb(folder: Path) -> Server:
+    """A MongoDB replica set of one."""
+    mongodb = MongoDB(folder, free_ports(1)[0])
+    return await _started(await mongodb.program(), folder, mongodb.url)
+
+
+async def start_kafka(folder: Path) -> Server:
+    """A Kafka broker; its `url` is the bootstrap servers."""
+    kafka = Kafka(folder, JARS, *free_ports(2))
+    return await _started(await kafka.program(), folder, kafka.bootstrap_servers)
+
+
+async def _started(program: Program, folder: Path, url: str) -> Server:
+    server = Server(program, folder.parent / f"{program.name}.log", url)
+    await server.start()
+    return server
