@@ -1,0 +1,386 @@
+"""The command API over HTTP, held to the contract: answers, headers, and bad input as a table."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from deploy.local.tokens import token
+from services.command.app import application
+from services.command.settings import ApiSettings
+from services.command.store.engine import CommandStore
+from shared.auth import Authenticator
+from shared.telemetry import Readiness, new_registry, serve
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+LAMP = {"name": "Lamp", "price": "19.90"}
+ADA = {"name": "Ada", "email": "ada@example.com"}
+
+
+def bearer(sub: str, *roles: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(SECRET, sub, *roles)}"}
+
+
+STAFF = bearer("grace", "staff")
+CUSTOMER = bearer("ada")
+STRANGER = bearer("eve")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api(postgres: Server) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running command API."""
+    from services.command.store.migrate import migrate
+
+    await migrate(postgres.url)
+    registry = new_registry()
+    settings = ApiSettings(
+        postgres_url=SecretStr(postgres.url),
+        jwt_secret=SecretStr(SECRET),
+        cors_origins=("http://127.0.0.1:8002",),
+    )
+    async with (
+        Authenticator.of(settings) as authenticator,
+        CommandStore(postgres.url, registry) as store,
+    ):
+        readiness = Readiness({"postgres": store.why_not_ready})
+        app = application(settings, store, authenticator, readiness, registry)
+        async with (
+            serve(app, "127.0.0.1", 0) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+
+            async def ready() -> bool:
+                return (await client.get("/health/ready")).status_code == 200
+
+            await eventually(ready, "the API is ready")
+            await client.put("/products/lamp", json=LAMP, headers=STAFF)
+            await client.put("/products/gone", json=LAMP, headers=STAFF)
+            await client.delete("/products/gone", headers=STAFF)
+            await client.put("/customers/ada", json=ADA, headers=CUSTOMER)
+            yield client
+
+
+async def placed(api: httpx.AsyncClient) -> str:
+    body = {"items": [{"productId": "lamp", "quantity": 2}]}
+    answer = await api.post("/orders", json=body, headers=CUSTOMER)
+    assert answer.status_code == 202
+    order_id: str = answer.json()["orderId"]
+    return order_id
+
+
+async def test_a_commands_answer(api: httpx.AsyncClient) -> None:
+    headers = {**CUSTOMER, "X-Request-Id": "mine-1"}
+    body = {"items": [{"productId": "lamp", "quantity": 2}]}
+    answer = await api.post("/orders", json=body, headers=headers)
+    assert answer.status_code == 202
+    order_id = answer.json()["orderId"]
+    assert answer.json() == {"orderId": order_id, "version": 1}
+    assert answer.headers["location"] == f"/orders/{order_id}"
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert order_id[14] == "7"
+
+
+async def test_a_put_with_the_same_values_changes_nothing(api: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        answer = await api.put("/products/same", json=LAMP, headers=STAFF)
+        assert answer.json() == {"productId": "same", "version": 1}
+    answer = await api.put("/products/same", json={"name": "New", "price": "2.00"}, headers=STAFF)
+    assert answer.json()["version"] == 3
+
+
+async def test_deleting_twice_is_deleting_once(api: httpx.AsyncClient) -> None:
+    await api.put("/products/twice", json=LAMP, headers=STAFF)
+    for _ in range(2):
+        answer = await api.delete("/products/twice", headers=STAFF)
+        assert (answer.status_code, answer.json()["version"]) == (202, 2)
+    answer = await api.put("/products/twice", json=LAMP, headers=STAFF)
+    assert answer.json()["version"] == 3
+
+
+async def test_an_erased_customer(api: httpx.AsyncClient) -> None:
+    caller = bearer("zoe")
+    assert (await api.put("/customers/zoe", json=ADA, headers=caller)).status_code == 202
+    order = {"items": [{"productId": "lamp", "quantity": 1}]}
+    order_id = (await api.post("/orders", json=order, headers=caller)).json()["orderId"]
+    keys = bearer("reader", "personal-data")
+    asked = {"customerIds": ["zoe"]}
+    answer = await api.post("/personal-data-keys", json=asked, headers=keys)
+    assert answer.json()["keys"]["zoe"]["kty"] == "oct"
+    for _ in range(2):
+        answer = await api.delete("/customers/zoe", headers=caller)
+        assert (answer.status_code, answer.json()["version"]) == (202, 2)
+    assert (await api.post("/personal-data-keys", json=asked, headers=keys)).json() == {"keys": {"zoe": None}}
+    again = await api.put("/customers/zoe", json=ADA, headers=caller)
+    assert (again.status_code, again.json()["code"]) == (409, "customer-erased")
+    new = await api.post("/orders", json=order, headers=caller)
+    assert (new.status_code, new.json()["code"]) == (422, "customer-unknown")
+    ship = await api.post(f"/orders/{order_id}/ship", json={"trackingNumber": "T"}, headers=STAFF)
+    assert ship.status_code == 202
+
+
+async def test_idempotency_over_http(api: httpx.AsyncClient) -> None:
+    headers = {**CUSTOMER, "Idempotency-Key": "key-1"}
+    body = {"items": [{"productId": "lamp", "quantity": 2}]}
+    first = await api.post("/orders", json=body, headers=headers)
+    again = await api.post("/orders", json=body, headers=headers)
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (first.status_code, first.content, first.headers["location"]) == (
+        again.status_code,
+        again.content,
+        again.headers["location"],
+    )
+    order_id = first.json()["orderId"]
+    other = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    # a validation error is not kept
+    bad = {**CUSTOMER, "Idempotency-Key": "key-2"}
+    assert (await api.post("/orders", json={}, headers=bad)).status_code == 422
+    assert (await api.post("/orders", json=body, headers=bad)).status_code == 202
+
+
+async def test_shipping_and_cancelling(api: httpx.AsyncClient) -> None:
+    order_id = await placed(api)
+    stranger = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=STRANGER)
+    assert (stranger.status_code, stranger.json()["code"]) == (404, "order-not-found")
+    stale = {**CUSTOMER, "If-Match": '"7"'}
+    mismatch = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=stale)
+    assert (mismatch.status_code, mismatch.json()["code"]) == (412, "version-mismatch")
+    matching = {**CUSTOMER, "If-Match": '"1"'}
+    done = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=matching)
+    assert done.json() == {"orderId": order_id, "version": 2}
+    again = await api.post(f"/orders/{order_id}/ship", json={"trackingNumber": "T"}, headers=STAFF)
+    assert again.status_code == 409
+    assert (again.json()["code"], again.json()["currentStatus"]) == ("order-not-pending", "cancelled")
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A request that must be refused."""
+
+    method: str
+    path: str
+    status: int
+    code: str
+    body: bytes | None = None
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=lambda: STAFF)
+
+    def __str__(self) -> str:
+        what = self.json if self.body is None else self.body[:20]
+        return f"{self.status} {self.method} {self.path[:30]} {str(what)[:40]}"
+
+
+NEW = "/products/new"
+JSON = {"Content-Type": "application/json"}
+UNKNOWN = "/orders/01940000-0000-7000-8000-000000000001"
+LINE = {"productId": "lamp", "quantity": 1}
+V = "validation-failed"
+NOT_ITEMS: list[Any] = [
+    [],
+    None,
+    {},
+    [LINE, LINE],
+    [{**LINE, "productId": f"p{number}"} for number in range(101)],
+    [{"productId": "lamp"}],
+    [{"productId": "lamp", "quantity": 0}],
+    [{"productId": "lamp", "quantity": 1001}],
+    [{"productId": "lamp", "quantity": 1.5}],
+    [{"productId": "lamp", "quantity": "1"}],
+    [{"productId": "lamp", "quantity": True}],
+    [{"productId": "lamp", "quantity": 10**30}],
+    [{"productId": "..", "quantity": 1}],
+    [{"productId": "lamp", "quantity": 1, "price": "0.01"}],
+]
+TABLE = [
+    Bad("PUT", NEW, 401, "unauthenticated", json=LAMP, headers={}),
+    Bad("PUT", NEW, 401, "unauthenticated", json=LAMP, headers={"Authorization": "Bearer nonsense"}),
+    Bad("PUT", NEW, 401, "unauthenticated", json=LAMP, headers={"Authorization": "Basic YTpi"}),
+    Bad("PUT", NEW, 403, "forbidden", json=LAMP, headers=CUSTOMER),
+    Bad("DELETE", NEW, 403, "forbidden", headers=CUSTOMER),
+    Bad("PUT", "/customers/ada", 403, "forbidden", json=ADA, headers=STRANGER),
+    Bad("DELETE", "/customers/ada", 403, "forbidden", headers=STRANGER),
+    Bad("POST", UNKNOWN + "/ship", 403, "forbidden", json={"trackingNumber": "T"}, headers=CUSTOMER),
+    Bad("POST", "/personal-data-keys", 403, "forbidden", json={"customerIds": []}),
+    # who may not is told so before anything is looked at
+    Bad("PUT", NEW, 403, "forbidden", body=b"x" * (1 << 20) + b"x", headers=CUSTOMER),
+    Bad("PUT", NEW, 413, "body-too-large", body=b"x" * ((1 << 20) + 1)),
+    Bad("PUT", NEW, 415, "unsupported-media-type", body=b"{}"),
+    Bad("PUT", NEW, 415, "unsupported-media-type", body=b"", headers={**STAFF, "Content-Type": "text/plain"}),
+    Bad(
+        "PUT",
+        NEW,
+        415,
+        "unsupported-media-type",
+        body=b"{}",
+        headers={**STAFF, **JSON, "Content-Encoding": "gzip"},
+    ),
+    *(
+        Bad("PUT", NEW, 400, "malformed-json", body=body, headers={**STAFF, **JSON})
+        for body in (
+            b"",
+            b"  ",
+            b"{",
+            b"nope",
+            b'{"name":"L","price":"1.00"',
+            b'{"name":"L","price":"1.00"}x',
+            b"\xff\xfe",
+            b'{"name":"\xff","price":"1.00"}',
+            b'{"name":"L","price":NaN}',
+            b'{"name":"L","price":Infinity}',
+            b'\xef\xbb\xbf{"name":"L","price":"1.00"}',
+            b"[" * 100_000,
+        )
+    ),
+    *(
+        Bad("PUT", NEW, 422, V, body=body, headers={**STAFF, **JSON})
+        for body in (
+            b"[]",
+            b"null",
+            b'"text"',
+            b"1" * 10_000,
+            b"{}",
+            b'{"name":"L"}',
+            b'{"name":"L","price":"1.00","extra":1}',
+            b'{"name":"L","name":"M","price":"1.00"}',
+            b'{"name":"a\\u0000b","price":"1.00"}',
+            b'{"name":"\\ud800","price":"1.00"}',
+            b'{"name":"","price":"1.00"}',
+            b'{"name":1,"price":"1.00"}',
+            b'{"name":null,"price":"1.00"}',
+            b'{"name":"L","price":1.00}',
+            b'{"name":"L","price":"1.0"}',
+            b'{"name":"L","price":"0.00"}',
+            b'{"name":"L","price":"-1.00"}',
+            b'{"name":"L","price":"1000000.00"}',
+            b'{"name":"L","price":"1e2"}',
+            b'{"name":"L","price":"01.00"}',
+            b'{"name":"L","price":"1.00\\n"}',
+            b'{"name":"' + b"x" * 201 + b'","price":"1.00"}',
+        )
+    ),
+    *(
+        Bad("PUT", path, 422, V, json=LAMP)
+        for path in (
+            "/products/%2e",
+            "/products/%2e%2e",
+            "/products/a%20b",
+            "/products/%C3%A9",
+            "/products/" + "x" * 65,
+        )
+    ),
+    *(
+        Bad("PUT", "/customers/ada", 422, V, json={"name": "Ada", "email": email}, headers=CUSTOMER)
+        for email in (
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@example..com",
+            "a b@example.com",
+            "ada@example.com\0",
+        )
+    ),
+    *(Bad("POST", "/orders", 422, V, json={"items": items}, headers=CUSTOMER) for items in NOT_ITEMS),
+    Bad(
+        "POST",
+        "/orders",
+        422,
+        "product-unavailable",
+        json={"items": [{**LINE, "productId": "no"}]},
+        headers=CUSTOMER,
+    ),
+    Bad(
+        "POST",
+        "/orders",
+        422,
+        "product-unavailable",
+        json={"items": [{**LINE, "productId": "gone"}]},
+        headers=CUSTOMER,
+    ),
+    Bad("POST", "/orders", 422, "customer-unknown", json={"items": [LINE]}, headers=STRANGER),
+    *(
+        Bad("PUT", NEW, 400, "invalid-if-match", json=LAMP, headers={**STAFF, "If-Match": value})
+        for value in ("1", 'W/"1"', '"1", "2"', '""', '"-1"', '"01"', '"abc"', "")
+    ),
+    *(
+        Bad(
+            "POST",
+            "/orders",
+            400,
+            "invalid-if-match",
+            json={"items": [LINE]},
+            headers={**CUSTOMER, "If-Match": value},
+        )
+        for value in ('"0"', "*")
+    ),
+    *(
+        Bad(
+            "PUT", NEW, 400, "invalid-idempotency-key", json=LAMP, headers={**STAFF, "Idempotency-Key": value}
+        )
+        for value in ("", "a b", "x" * 256)
+    ),
+    # 400 comes before 422, 404 before 412
+    Bad("PUT", NEW, 400, "invalid-if-match", json={}, headers={**STAFF, "If-Match": "1"}),
+    Bad("DELETE", "/products/nope", 404, "product-not-found", headers={**STAFF, "If-Match": '"3"'}),
+    Bad("DELETE", "/products/nope", 404, "product-not-found"),
+    Bad("DELETE", "/customers/nobody", 404, "customer-not-found"),
+    Bad("PUT", NEW, 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": "*"}),
+    Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": '"0"'}),
+    *(
+        Bad("POST", path + "/cancel", 404, "order-not-found", json={"reason": "x"})
+        for path in (UNKNOWN, "/orders/x", "/orders/%00", "/orders/" + "x" * 500)
+    ),
+    Bad("POST", UNKNOWN + "/cancel", 422, V, json={"reason": ""}),
+    Bad("POST", UNKNOWN + "/cancel", 422, V, json={"reason": "x" * 501}),
+    Bad("POST", UNKNOWN + "/ship", 422, V, json={"trackingNumber": "x" * 101}),
+    Bad("GET", "/nowhere", 404, "not-found"),
+    Bad("GET", "/orders", 405, "method-not-allowed"),
+    Bad("PATCH", "/products/lamp", 405, "method-not-allowed"),
+]
+
+
+@pytest.mark.parametrize("bad", TABLE, ids=str)
+async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, bad: Bad) -> None:
+    answer = await api.request(
+        bad.method, bad.path, content=bad.body, json=bad.json, headers=dict(bad.headers)
+    )
+    told = answer.json()
+    assert (answer.status_code, told["code"]) == (bad.status, bad.code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail", "instance"} <= told.keys()
+    assert told["status"] == bad.status
+    assert answer.headers["x-request-id"]
+    assert ("www-authenticate" in answer.headers) == (bad.status == 401)
+    assert ("errors" in told) == (bad.code == V)
+    for entry in told.get("errors", ()):
+        assert entry["pointer"] == "" or entry["pointer"].startswith("/")
+
+
+async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) -> None:
+    preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
+    answer = await api.options("/orders", headers=preflight)
+    assert answer.headers["access-control-allow-origin"] == "http://127.0.0.1:8002"
+    other = await api.post("/orders", headers={"Origin": "http://evil.example"})
+    assert other.status_code == 401
+    assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/openapi.json", "/asyncapi.json", "/docs", "/schemas/OrderCreated/1", "/metrics", "/health/live"],
+)
+async def test_what_anyone_may_read(api: httpx.AsyncClient, path: str) -> None:
+    assert (await api.get(path)).status_code == 200
+    assert (await api.head(path)).status_code == 200
+
+
+async def test_a_schema_that_never_was(api: httpx.AsyncClient) -> None:
+    for path in ("/schemas/OrderCreated/99", "/schemas/Nope/1", "/schemas/OrderCreated/x"):
+        assert (await api.get(path)).status_code == 404
