@@ -1,0 +1,211 @@
+"""`make demo`: orders stream into a running system; a live table shows what is accepted and visible."""
+
+import argparse
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from statistics import median
+from time import monotonic
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from deploy.local.settings import LocalSettings
+from deploy.local.state import read
+from deploy.local.tokens import token
+
+PRODUCTS: Final = {"lamp": "19.90", "chair": "89.00", "desk": "249.00", "mug": "7.50", "rug": "129.90"}
+CUSTOMERS: Final = {"ada": "Ada", "alan": "Alan", "grace-h": "Grace", "edsger": "Edsger"}
+_REMEMBERED: Final = 200
+
+
+@dataclass(slots=True)
+class Figures:
+    """What happened so far; `waiting` holds when each event that is not visible yet was accepted."""
+
+    placed: int = 0
+    shipped: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    visible: int = 0
+    lag_ms: str = "?"
+    waiting: dict[tuple[str, int], float] = field(default_factory=dict)
+    early: set[tuple[str, int]] = field(default_factory=set)
+    delays_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    @property
+    def accepted(self) -> int:
+        """Commands that were answered 202."""
+        return self.placed + self.shipped + self.cancelled
+
+    def accept(self, order_id: str, version: int) -> None:
+        """A command was answered; its message may have come first."""
+        if (order_id, version) in self.early:
+            self.early.discard((order_id, version))
+            self.delays_ms.append(0.0)
+        else:
+            self.waiting[order_id, version] = monotonic()
+
+    def see(self, order_id: str, version: int) -> None:
+        """An event's live message came."""
+        self.visible += 1
+        accepted = self.waiting.pop((order_id, version), None)
+        if accepted is None:
+            self.early.add((order_id, version))
+        else:
+            self.delays_ms.append((monotonic() - accepted) * 1000)
+
+    def table(self) -> Table:
+        """All of it, to be looked at."""
+        table = Table(title="orders, from command to live message")
+        for name in ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "on the way"):
+            table.add_column(name, justify="right")
+        table.add_column("delay p50", justify="right")
+        table.add_column("read model lag", justify="right")
+        delay = f"{median(self.delays_ms):.1f} ms" if self.delays_ms else "?"
+        counts = (self.placed, self.shipped, self.cancelled, self.refused, self.accepted, self.visible)
+        table.add_row(*map(str, counts), str(len(self.waiting)), delay, f"{self.lag_ms} ms")
+        return table
+
+
+class Shop:
+    """The users of the demonstration, and their calls."""
+
+    def __init__(self, http: httpx.AsyncClient, endpoints: dict[str, Any], secret: str) -> None:
+        self._http = http
+        self._command = endpoints["commandUrl"]
+        self._query = endpoints["queryUrl"]
+        self._staff = token(secret, "grace", "staff")
+        self._customers = {name: token(secret, name) for name in CUSTOMERS}
+        self.figures = Figures()
+
+    async def _send(self, method: str, path: str, bearer: str, body: object) -> dict[str, Any] | None:
+        headers = {"Authorization": f"Bearer {bearer}"}
+        answer = await self._http.request(method, self._command + path, json=body, headers=headers)
+        if answer.status_code != 202:
+            self.figures.refused += 1
+            return None
+        accepted: dict[str, Any] = answer.json()
+        return accepted
+
+    async def open(self) -> None:
+        """List the products, register the customers."""
+        for name, price in PRODUCTS.items():
+            await self._send("PUT", f"/products/{name}", self._staff, {"name": name.title(), "price": price})
+        for name, bearer in self._customers.items():
+            body = {"name": CUSTOMERS[name], "email": f"{name}@example.com"}
+            await self._send("PUT", f"/customers/{name}", bearer, body)
+
+    async def order(self) -> None:
+        """Somebody orders something; most orders are shipped a little later, some cancelled."""
+        customer = random.choice(list(self._customers))
+        products = random.sample(list(PRODUCTS), random.randint(1, 3))
+        items = [{"productId": name, "quantity": random.randint(1, 4)} for name in products]
+        placed = await self._send("POST", "/orders", self._customers[customer], {"items": items})
+        if placed is None:
+            return
+        self.figures.placed += 1
+        self.figures.accept(placed["orderId"], placed["version"])
+        await asyncio.sleep(random.uniform(0.5, 3))
+        fate = random.random()
+        path = f"/orders/{placed['orderId']}"
+        if fate < 0.6:
+            done = await self._send("POST", f"{path}/ship", self._staff, {"trackingNumber": "TRACK-1"})
+            self.figures.shipped += done is not None
+        elif fate < 0.8:
+            body = {"reason": "changed my mind"}
+            done = await self._send("POST", f"{path}/cancel", self._customers[customer], body)
+            self.figures.cancelled += done is not None
+        else:
+            return
+        if done is not None:
+            self.figures.accept(done["orderId"], done["version"])
+
+    async def watch(self, standing: asyncio.Event) -> None:
+        """Follow the live messages; `standing` is set once none can be missed."""
+        headers = {"Authorization": f"Bearer {self._staff}"}
+        timeout = httpx.Timeout(5, read=30)
+        url = f"{self._query}/orders/stream"
+        async with self._http.stream("GET", url, headers=headers, timeout=timeout) as stream:
+            stream.raise_for_status()
+            standing.set()
+            async for line in stream.aiter_lines():
+                if line.startswith("data:"):
+                    order = json.loads(line[5:]).get("order")
+                    if order is not None:
+                        self.figures.see(order["id"], order["version"])
+
+    async def ask_lag(self) -> None:
+        """Ask, once a second, how far behind the documents may be."""
+        headers = {"Authorization": f"Bearer {self._staff}"}
+        while True:
+            answer = await self._http.get(f"{self._query}/products?limit=1", headers=headers)
+            self.figures.lag_ms = answer.headers.get("x-read-model-lag-ms", "?")
+            await asyncio.sleep(1)
+
+
+async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Start `what` at a steady rate, whether or not earlier ones are through."""
+    async with asyncio.TaskGroup() as running:
+        due = monotonic()
+        while True:
+            running.create_task(what())
+            due += seconds
+            await asyncio.sleep(max(0.0, due - monotonic()))
+
+
+async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, seconds: float | None) -> None:
+    """Stream orders in, `rate` a second, for so long (None: until interrupted)."""
+    async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=None)) as http:
+        shop = Shop(http, endpoints, secret)
+        await shop.open()
+        standing = asyncio.Event()
+        watching = asyncio.create_task(shop.watch(standing))
+        await asyncio.wait({watching, asyncio.create_task(standing.wait())}, return_when="FIRST_COMPLETED")
+        with Live(shop.figures.table(), console=Console(), auto_refresh=False) as live:
+
+            async def show() -> None:
+                while True:
+                    live.update(shop.figures.table(), refresh=True)
+                    await asyncio.sleep(0.25)
+
+            jobs = {watching}
+            jobs |= {
+                asyncio.create_task(job) for job in (shop.ask_lag(), show(), _every(1 / rate, shop.order))
+            }
+            done, running = await asyncio.wait(jobs, timeout=seconds, return_when="FIRST_EXCEPTION")
+            for job in running:
+                job.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for job in done:
+                job.result()
+            live.update(shop.figures.table(), refresh=True)
+
+
+def main() -> None:
+    """Read the arguments, find the running system, show."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--rate", type=float, default=10, help="orders a second (10)")
+    parser.add_argument("--seconds", type=float, help="how long; until Ctrl-C if not given")
+    given = parser.parse_args()
+    folder = LocalSettings().local_dir
+    endpoints = read(folder / "endpoints.json")
+    secret = read(folder / "state.json").get("jwtSecret")
+    if not endpoints or secret is None:
+        raise SystemExit("There is no running system: start one with `make up`.")
+    try:
+        asyncio.run(demonstrate(endpoints, secret, given.rate, given.seconds))
+    except KeyboardInterrupt:
+        pass
+    except httpx.HTTPError as error:
+        raise SystemExit(f"The system does not answer ({type(error).__name__}): is it still up?") from None
+
+
+if __name__ == "__main__":
+    main()
