@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export COMMAND_PORT QUERY_PORT JWT_SECRET LOCAL_DIR DETACH
 
-.PHONY: up down clean demo check format test bench lock
+.PHONY: up down clean demo env check format test bench lock
 
 up: $(VENV)/.local ## the whole system on real servers
 	@$(BIN)/python -m deploy.local up
@@ -17,6 +17,9 @@ clean: $(VENV)/.local ## throw the data away
 
 demo: $(VENV)/.local ## orders stream into a running system
 	@$(BIN)/python -m deploy.local.demo
+
+env: $(VENV)/.local ## secrets for docker compose, into .env
+	@$(BIN)/python -m deploy.environment
 
 check: $(VENV)/.dev ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

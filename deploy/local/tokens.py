@@ -9,7 +9,7 @@ from joserfc.jwk import OctKey
 DAYS: Final = 30
 
 
-def token(secret: str, subject: str, *roles: str) -> str:
-    """A bearer token (HS256) of `subject` that is good for 30 days."""
-    claims = {"sub": subject, "roles": list(roles), "exp": int(time.time()) + DAYS * 86_400}
+def token(secret: str, subject: str, *roles: str, days: int = DAYS) -> str:
+    """A bearer token (HS256) of `subject`."""
+    claims = {"sub": subject, "roles": list(roles), "exp": int(time.time()) + days * 86_400}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
