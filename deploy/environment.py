@@ -28,8 +28,8 @@ def completed(given: dict[str, str]) -> dict[str, str]:
 def main() -> None:
     """Write the file, readable by its owner only."""
     lines = PATH.read_text().splitlines() if PATH.exists() else []
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    values = completed({name: value for name, value in pairs})
+    parted = (line.partition("=") for line in lines if not line.startswith("#"))
+    values = completed({name: value for name, equals, value in parted if equals})
     fresh = PATH.with_name(".env.new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
