@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from services.query.arrivals import Arrivals
 from services.query.documents.connecting import Connection
 from services.query.documents.customers import Customers
+from services.query.documents.feed import Feed
 from services.query.documents.generations import LiveGeneration
 from services.query.documents.history import History
 from services.query.documents.orders import Orders
@@ -20,6 +23,9 @@ from services.query.http.orders import OrderQueries
 from services.query.http.products import ProductQueries
 from services.query.http.reports import ReportQueries
 from services.query.http.routes import Queries, router
+from services.query.live.hub import Hub
+from services.query.live.messages import Namer
+from services.query.live.streams import LiveStreams
 from services.query.settings import QuerySettings
 from shared.auth import Authenticator
 from shared.problems import ProblemResponses
@@ -54,51 +60,63 @@ _EXPOSED = [
 ]
 
 
+_SOCKETS: Final[dict[str, Any]] = {
+    # a compressor per connection takes more memory than all else of it
+    "ws_per_message_deflate": False,
+    "ws_max_size": 65_536,
+    "ws_ping_interval": 15.0,
+    # a slow reader, who has no ear for pings, is to hear that it is slow
+    "ws_ping_timeout": 60.0,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A running query service."""
 
     app: ASGIApp
     readiness: Readiness
+    hub: Hub
 
 
 @asynccontextmanager
 async def service(settings: QuerySettings) -> AsyncIterator[Service]:
     """The application, with everything it follows, for as long as it is entered."""
     registry = new_registry()
-    arrivals = Arrivals()
+    url = settings.mongodb_url.get_secret_value()
     async with (
         Authenticator.of(settings) as authenticator,
-        Connection(settings.mongodb_url.get_secret_value(), settings.mongodb_database) as connection,
+        Connection(url, settings.mongodb_database) as connection,
     ):
-        live = LiveGeneration(connection)
-        orders, customers = Orders(live), Customers(live)
-        queries = Queries(
-            orders=OrderQueries(orders, History(live), arrivals),
-            customers=CustomerQueries(customers, arrivals),
-            products=ProductQueries(Products(live), arrivals),
-            reports=ReportQueries(Sales(live)),
-        )
-
-        async def keys_missing() -> str | None:
-            return authenticator.missing()
-
-        readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
-        app: ASGIApp = ProblemResponses(router(queries, [], authenticator, lambda: 2147483647))
-        app = Operations(app, readiness, registry)
-        if settings.cors_origins:
-            app = CORSMiddleware(
-                app,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "HEAD"],
-                allow_headers=_ALLOWED,
-                expose_headers=_EXPOSED,
+        live, feed, arrivals = LiveGeneration(connection), Feed(connection), Arrivals()
+        async with Orders(live) as orders, Customers(live) as customers, Hub(feed, live, arrivals) as hub:
+            streams = LiveStreams(hub, feed, Namer(customers))
+            queries = Queries(
+                orders=OrderQueries(orders, History(live), arrivals),
+                customers=CustomerQueries(customers, arrivals),
+                products=ProductQueries(Products(live), arrivals),
+                reports=ReportQueries(Sales(live)),
             )
-        try:
-            yield Service(Observed(app, RequestMetrics(registry)), readiness)
-        finally:
-            await orders.close()
-            await customers.close()
+
+            async def keys_missing() -> str | None:
+                return authenticator.missing()
+
+            readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
+            routes = router(queries, streams, authenticator, lambda: 2147483647)
+            app = Operations(ProblemResponses(routes), readiness, registry)
+            yield Service(_observed(app, settings, registry), readiness, hub)
+
+
+def _observed(app: ASGIApp, settings: QuerySettings, registry: CollectorRegistry) -> ASGIApp:
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD"],
+            allow_headers=_ALLOWED,
+            expose_headers=_EXPOSED,
+        )
+    return Observed(app, RequestMetrics(registry))
 
 
 def main() -> None:
@@ -110,6 +128,6 @@ def main() -> None:
 
 async def _run(settings: QuerySettings) -> None:
     stopping = stop_signal()
-    async with service(settings) as running, serve(running.app, settings.host, settings.port):
+    async with service(settings) as running, serve(running.app, settings.host, settings.port, **_SOCKETS):
         await stopping.wait()
         running.readiness.stopping = True

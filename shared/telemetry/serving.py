@@ -23,8 +23,10 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIterator[int]:
     """Serve `app` while entered; gives the port. On leaving, answers what is in flight for up to 10 s.
+
+    `options` are more of uvicorn's settings.
 
     Raises `OSError` when the port is taken.
     """
@@ -40,6 +42,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
         date_header=True,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        **options,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listening]), name="http")

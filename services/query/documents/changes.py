@@ -31,10 +31,14 @@ Change = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Some changes in order, and how far the stream has been read with them."""
+    """Some changes in order, and how far the stream has been read with them.
+
+    `settled` when the batch is not full: nothing more of its last transaction follows.
+    """
 
     changes: Sequence[Change]
     position: Position
+    settled: bool
 
 
 class ChangeStream:
@@ -108,4 +112,5 @@ class ChangeStream:
             told = await self._connection.database.command(command, session=self._session, codec_options=_RAW)
         cursor = told["cursor"]
         self._cursor = cursor["id"]
-        return Changes(cursor[batch], cursor["postBatchResumeToken"]["_data"])
+        changes = cursor[batch]
+        return Changes(changes, cursor["postBatchResumeToken"]["_data"], len(changes) < _BATCH)

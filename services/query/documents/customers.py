@@ -1,7 +1,8 @@
 """Customers: their names, and the sums of their orders."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from services.query.documents.batching import Batches
 from services.query.documents.connecting import Pipeline, Row
@@ -45,8 +46,12 @@ class Customers:
         rows = await self._live.read(CUSTOMERS, pipeline)
         return _summary(customer_id, rows) if rows else None
 
-    async def close(self) -> None:
-        """Give up what is under way."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._names.close()
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from services.query.documents.batching import Batches
 from services.query.documents.connecting import Pipeline, Row, Stage
@@ -46,8 +47,12 @@ class Orders:
         orders = [order_of(row["_id"], row, customer_of(row)) for row in rows[:limit]]
         return Page(orders, len(rows) > limit)
 
-    async def close(self) -> None:
-        """Give up what is under way."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._single.close()
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
 from services.query.http.answering import Lag
 from services.query.http.customers import CustomerQueries
@@ -11,6 +11,9 @@ from services.query.http.orders import OrderQueries
 from services.query.http.products import ProductQueries
 from services.query.http.published import INDEX, OPENAPI, nothing
 from services.query.http.reports import ReportQueries
+from services.query.live.server_sent import ServerSentEvents
+from services.query.live.streams import LiveStreams
+from services.query.live.websocket import PlainRequests, WebSocketEndpoint
 from shared.api_docs import docs_routes
 from shared.auth import Authenticator
 
@@ -25,14 +28,14 @@ class Queries:
     reports: ReportQueries
 
 
-def router(queries: Queries, live: list[BaseRoute], authenticator: Authenticator, lag: Lag) -> Router:
+def router(queries: Queries, streams: LiveStreams, authenticator: Authenticator, lag: Lag) -> Router:
     """The router; what goes wrong below it is raised as `Problem`. Earlier routes are found sooner."""
 
     def query(path: str, answers: Query) -> Route:
         return Route(path, QueryEndpoint(answers, authenticator, lag))
 
     routes: list[BaseRoute] = [
-        *live,
+        Route("/orders/stream", ServerSentEvents(streams, authenticator, lag)),
         query("/orders/{orderId}", queries.orders.one),
         query("/orders", queries.orders.page),
         query("/orders/{orderId}/history", queries.orders.history),
@@ -41,6 +44,8 @@ def router(queries: Queries, live: list[BaseRoute], authenticator: Authenticator
         query("/products", queries.products.page),
         query("/products/{productId}", queries.products.one),
         query("/reports/daily-sales", queries.reports.daily_sales),
+        WebSocketRoute("/ws", WebSocketEndpoint(streams, authenticator)),
+        Route("/ws", PlainRequests()),
         Route("/", INDEX),
         Route("/openapi.json", OPENAPI),
         *docs_routes("Orders: queries"),

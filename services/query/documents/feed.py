@@ -1,0 +1,144 @@
+"""The feed of order events, and what else changes that this service must know of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import bson
+
+from services.query.documents.changes import Change, ChangeStream, Position
+from services.query.documents.connecting import Connection
+from services.query.documents.generations import GENERATIONS
+from services.query.documents.orders import CUSTOMERS, order_of
+from services.query.documents.products import PRODUCTS
+from services.query.documents.shapes import Customer, Order
+
+FEED: Final = "feed"
+_WRITTEN: Final = ["insert", "update", "replace"]
+_NOBODY: Final[Mapping[str, Any]] = {}
+
+
+class FeedEvent:
+    """One event of an order, with the order as of that version. Decoded only when somebody looks at it."""
+
+    def __init__(self, change: Change) -> None:
+        self.position: Final[Position] = change["_id"]["_data"]
+        self._raw: Final = change["fullDocument"]
+
+    @cached_property
+    def _document(self) -> Mapping[str, Any]:
+        decoded: Mapping[str, Any] = bson.decode(self._raw.raw)
+        return decoded
+
+    @property
+    def order_id(self) -> str:
+        """Whose event it is."""
+        found: str = self._document["orderId"]
+        return found
+
+    @property
+    def customer_id(self) -> str:
+        """Whose order it is."""
+        found: str = self._document["customerId"]
+        return found
+
+    @property
+    def type(self) -> str:
+        """What happened."""
+        found: str = self._document["type"]
+        return found
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of the request that caused it."""
+        found: str | None = self._document["traceparent"]
+        return found
+
+    @property
+    def status(self) -> str:
+        """The order's status right after."""
+        found: str = self._document["order"]["status"]
+        return found
+
+    def order(self, customer: Customer | None) -> Order:
+        """The order as of that version, with `customer`'s name and address."""
+        named = _NOBODY if customer is None else {"name": customer.name, "email": customer.email}
+        return order_of(self.order_id, self._document["order"], named)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What changed, in order, and how far it has been read with this.
+
+    `settled` unless more of the last transaction may follow.
+    """
+
+    events: Sequence[FeedEvent]
+    touched: Sequence[tuple[Literal["customers", "products"], str]]
+    pointer_moved: bool
+    position: Position
+    settled: bool
+
+
+class Feed:
+    """Opens streams of news."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all_news(self, generation: str, after: Position | None) -> "NewsStream":
+        """Every order event, and the customers, products and the pointer that change in `generation`."""
+        others = [GENERATIONS, f"{CUSTOMERS}__{generation}", f"{PRODUCTS}__{generation}"]
+        matching = {
+            "$or": [
+                {"ns.coll": FEED, "operationType": "insert"},
+                {"ns.coll": {"$in": others}, "operationType": {"$in": _WRITTEN}},
+            ]
+        }
+        return NewsStream(ChangeStream(self._connection, matching, after))
+
+    def order_events(self, after: Position, *, order_id: str | None, customer_id: str | None) -> "NewsStream":
+        """Order events from right behind `after` on, of one order or of one customer if given."""
+        matching: dict[str, Any] = {"ns.coll": FEED, "operationType": "insert"}
+        if order_id is not None:
+            matching["fullDocument.orderId"] = order_id
+        if customer_id is not None:
+            matching["fullDocument.customerId"] = customer_id
+        return NewsStream(ChangeStream(self._connection, matching, after))
+
+
+class NewsStream:
+    """A change stream of news; enter it to open it. `CannotResumeError` when it can't begin there."""
+
+    def __init__(self, stream: ChangeStream) -> None:
+        self._stream = stream
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stream.__aexit__(kind, error, trace)
+
+    async def next(self, wait_ms: int) -> News:
+        """The next news; empty when there is none within `wait_ms`."""
+        changes = await self._stream.next(wait_ms)
+        events: list[FeedEvent] = []
+        touched: list[tuple[Literal["customers", "products"], str]] = []
+        moved = False
+        for change in changes.changes:
+            collection: str = change["ns"]["coll"]
+            if collection == FEED:
+                events.append(FeedEvent(change))
+            elif collection == GENERATIONS:
+                moved = True
+            else:
+                kind: Literal["customers", "products"] = (
+                    CUSTOMERS if collection.startswith(CUSTOMERS) else PRODUCTS
+                )
+                touched.append((kind, change["documentKey"]["_id"]))
+        return News(events, touched, moved, changes.position, changes.settled)

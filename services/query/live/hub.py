@@ -1,0 +1,175 @@
+"""The one reader of news per process, and those whom it tells."""
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from services.query.arrivals import Arrivals
+from services.query.documents.changes import Position
+from services.query.documents.errors import CannotResumeError, DocumentsAwayError
+from services.query.documents.feed import Feed, News
+from services.query.documents.generations import LiveGeneration
+from services.query.live.cursors import Beginnings, seconds_of
+from services.query.live.messages import Message
+from services.query.live.subscription import Ended, Subscription
+from services.query.live.wanted import Key, Wanted, keys_of
+
+_WAIT_MS: Final = 1000
+_RETRY_SECONDS: Final = 0.25
+_BEGIN_SECONDS: Final = 3.0
+_BEAT_SECONDS: Final = 10.0
+_REMEMBERED: Final = 1000
+_CLOCK_SECONDS: Final = 5
+_log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Follows the news, tells subscriptions of order events and arrivals of changed documents.
+
+    The last messages are remembered, so that a stream that comes back soon needs no reader of its own.
+    """
+
+    def __init__(self, feed: Feed, live: LiveGeneration, arrivals: Arrivals) -> None:
+        self._feed = feed
+        self._live = live
+        self._arrivals = arrivals
+        self._position: Position | None = None
+        self._settled = asyncio.Event()
+        self._beginnings = Beginnings()
+        self._remembered: deque[Message] = deque()
+        self._remembered_after: Position = ""
+        self._tasks: Sequence[asyncio.Task[None]] = ()
+        self._subscriptions: defaultdict[Key, set[Subscription]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(self._run(), name="news"),
+            asyncio.create_task(self._beat(), name="heartbeats of streams"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _run(self) -> None:
+        """Follow until cancelled, through whatever happens to the store."""
+        while True:
+            try:
+                await self._follow()
+            except CannotResumeError:
+                _log.warning("the feed's history is gone from where it was read: streams begin anew")
+                self._lost()
+            except DocumentsAwayError as error:
+                if self._settled.is_set():
+                    _log.warning("the feed cannot be read: %s", error)
+                self._settled.clear()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            for subscriptions in self._subscriptions.values():
+                for subscription in subscriptions:
+                    subscription.beat()
+
+    async def _follow(self) -> None:
+        """Read news until the pointer moves, from where the last reading ended."""
+        generation = await self._live.generation()
+        async with self._feed.all_news(generation, self._position) as stream:
+            # whatever changed before this stream stood is seen by looking again
+            self._arrivals.anything_may_have_changed()
+            while True:
+                news = await stream.next(_WAIT_MS)
+                self._tell(news)
+                if news.pointer_moved:
+                    self._live.moved()
+                    return
+
+    def _tell(self, news: News) -> None:
+        if self._position is None:
+            self._remembered_after = news.position
+        self._position = news.position
+        self._beginnings.learn(news.position)
+        for event in news.events:
+            message = Message(event)
+            self._remember(message)
+            if self._arrivals:
+                self._arrivals.changed("orders", event.order_id)
+            if self._subscriptions:
+                self._dispatch(message)
+        for kind, document_id in news.touched:
+            self._arrivals.changed(kind, document_id)
+        if news.settled:
+            self._settled.set()
+        else:
+            self._settled.clear()
+
+    def _remember(self, message: Message) -> None:
+        if len(self._remembered) >= _REMEMBERED:
+            self._remembered_after = self._remembered.popleft().event.position
+        self._remembered.append(message)
+
+    def _dispatch(self, message: Message) -> None:
+        for key in keys_of(message.event):
+            for subscription in self._subscriptions.get(key, ()):
+                subscription.offer(message)
+
+    def _lost(self) -> None:
+        self._position = None
+        self._settled.clear()
+        self._remembered.clear()
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.end(Ended.LOST)
+        self._subscriptions.clear()
+        self._arrivals.anything_may_have_changed()
+
+    async def begin(self, wanted: Wanted) -> Subscription:
+        """A subscription to what happens from now on; `DocumentsAwayError` when the feed is away."""
+        try:
+            async with asyncio.timeout(_BEGIN_SECONDS):
+                # in the middle of a transaction there is no beginning that tells its events apart
+                while not self._settled.is_set():
+                    await self._settled.wait()
+        except TimeoutError:
+            raise DocumentsAwayError("the feed is not being followed") from None
+        assert self._position is not None
+        return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
+
+    def is_ahead(self, position: Position) -> bool:
+        """Whether a position is further ahead than clocks and replicas can differ, so that it is made up."""
+        return (
+            self._position is not None and seconds_of(position) > seconds_of(self._position) + _CLOCK_SECONDS
+        )
+
+    def join(self, wanted: Wanted, after: Position) -> Subscription | None:
+        """A subscription from right behind `after`; None when that is further back than is remembered."""
+        if self._position is None or after < self._remembered_after:
+            return None
+        subscription = self._add(Subscription(wanted, after))
+        for message in self._remembered:
+            subscription.offer(message)
+        return subscription
+
+    def _add(self, subscription: Subscription) -> Subscription:
+        self._subscriptions[subscription.wanted.key].add(subscription)
+        return subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """Tell it nothing any more."""
+        key = subscription.wanted.key
+        told = self._subscriptions.get(key)
+        if told is not None:
+            told.discard(subscription)
+            if not told:
+                del self._subscriptions[key]

@@ -1,0 +1,59 @@
+"""How long a stream lasts: until its reader goes, its token expires, it is too slow, or the service stops."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from enum import Enum, auto
+from typing import Any, Final
+
+from services.query.documents.errors import DocumentsError
+from services.query.live.streams import LiveStream
+from shared.auth import Principal
+
+_SKEW_SECONDS: Final = 30.0
+
+
+class Over(Enum):
+    """Why a stream ends."""
+
+    READER_GONE = auto()
+    TOKEN_EXPIRED = auto()
+    TOO_SLOW = auto()
+    STORE_AWAY = auto()
+
+
+async def lasting(
+    stream: LiveStream, caller: Principal, sending: Coroutine[Any, Any, None], gone: Coroutine[Any, Any, None]
+) -> Over:
+    """Send until something ends the stream; what else `sending` raises is raised."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[Over] = loop.create_future()
+
+    def end(why: Over) -> None:
+        if not over.done():
+            over.set_result(why)
+
+    sender = asyncio.create_task(sending, name="live sender")
+    reader = asyncio.create_task(gone, name="live reader")
+    sender.add_done_callback(lambda _: end(Over.STORE_AWAY))
+    reader.add_done_callback(lambda _: end(Over.READER_GONE))
+    stream.on_too_slow = lambda: end(Over.TOO_SLOW)
+    expiry = loop.call_later(_seconds_left(caller), end, Over.TOKEN_EXPIRED)
+    try:
+        why = await over
+    finally:
+        expiry.cancel()
+        reader.cancel()
+        sender.cancel()
+        await asyncio.wait([reader, sender])
+    if not sender.cancelled():
+        error = sender.exception()
+        if error is not None and not isinstance(error, DocumentsError | OSError):
+            raise error
+    return why
+
+
+def _seconds_left(caller: Principal) -> float:
+    left = caller.expires_at - time.time()
+    # accepted although it has expired: the clocks differ
+    return left if left > 0 else left + _SKEW_SECONDS

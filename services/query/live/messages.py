@@ -1,0 +1,68 @@
+"""What streams send, with the customer's name of the moment it is sent."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from services.query.documents.customers import Customers
+from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.feed import FeedEvent
+from services.query.documents.shapes import Customer
+from services.query.live.cursors import cursor_of
+from services.query.representations import order_json
+
+_RETRY_SECONDS: Final = 0.5
+_log = logging.getLogger(__name__)
+
+
+class Message:
+    """One order event as it is sent; shared by all streams that send it."""
+
+    def __init__(self, event: FeedEvent) -> None:
+        self.event: Final = event
+        self._cursor: str | None = None
+        self._customer: Customer | None = None
+        self._json: bytes | None = None
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on after it."""
+        if self._cursor is None:
+            self._cursor = cursor_of(self.event.position)
+        return self._cursor
+
+    def json(self, customer: Customer | None) -> bytes:
+        """The message with that name and address."""
+        if self._json is None or customer != self._customer:
+            self._customer = customer
+            self._json = orjson.dumps(
+                {
+                    "id": self.cursor,
+                    "type": self.event.type,
+                    "traceparent": self.event.traceparent,
+                    "order": order_json(self.event.order(customer)),
+                }
+            )
+        return self._json
+
+
+class Namer:
+    """Joins messages with their customers as they are now. Concurrent streams share a round trip."""
+
+    def __init__(self, customers: Customers) -> None:
+        self._customers = customers
+
+    async def named(self, messages: Sequence[Message]) -> Sequence[bytes]:
+        """The messages' JSON; waits while the names cannot be read."""
+        ids = list({message.event.customer_id: None for message in messages})
+        while True:
+            try:
+                customers = await self._customers.names(ids)
+            except DocumentsAwayError:
+                _log.debug("messages wait for their names")
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return [message.json(customers.get(message.event.customer_id)) for message in messages]

@@ -1,0 +1,101 @@
+"""`GET /orders/stream`: server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from services.query.documents.errors import DocumentsAwayError
+from services.query.http.answering import Lag, lag_header
+from services.query.http.endpoint import require_reading
+from services.query.live.asking import wanted_by
+from services.query.live.lasting import Over, lasting
+from services.query.live.streams import Beginning, LiveStream, LiveStreams, Part
+from shared.auth import Authenticator
+from shared.problems import unavailable
+
+_HEARTBEAT: Final = b": heartbeat\n\n"
+_LAST_WORDS_SECONDS: Final = 1.0
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"private, no-store"),
+    (b"vary", b"Authorization"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ServerSentEvents:
+    """Streams an order's messages to one reader until either goes."""
+
+    def __init__(self, streams: LiveStreams, authenticator: Authenticator, lag: Lag) -> None:
+        self._streams = streams
+        self._authenticator = authenticator
+        self._lag = lag
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        require_reading(scope)
+        caller = await self._authenticator.authenticate(scope)
+        wanted, cursor = wanted_by(caller, scope)
+        start = {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*_HEADERS, lag_header(self._lag)],
+        }
+        stream = self._streams.open(wanted, _last_event_id(scope) or cursor)
+        try:
+            await stream.__aenter__()
+        except DocumentsAwayError:
+            raise unavailable("There is nothing to follow now.") from None
+        try:
+            await send(start)
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+                return
+            over = await lasting(stream, caller, _send_all(stream, send), _gone(receive))
+        finally:
+            await stream.__aexit__(None, None, None)
+        if over is not Over.READER_GONE:
+            await _end(send)
+
+
+async def _send_all(stream: LiveStream, send: Send) -> None:
+    async with aclosing(stream.parts()) as parts:
+        async for part in parts:
+            await send({"type": "http.response.body", "body": _spelled(part), "more_body": True})
+
+
+def _spelled(part: Part) -> bytes:
+    if isinstance(part, Beginning):
+        cursor = part.cursor
+        if not part.reset:
+            return f"id: {cursor}\n\n".encode()
+        return f"id: {cursor}\ndata: ".encode() + orjson.dumps({"id": cursor, "type": "reset"}) + b"\n\n"
+    if not part:
+        return _HEARTBEAT
+    return b"".join(b"id: %s\ndata: %s\n\n" % (sent.cursor.encode(), sent.json) for sent in part)
+
+
+def _last_event_id(scope: Scope) -> str | None:
+    found = None
+    for name, value in scope["headers"]:
+        if name == b"last-event-id":
+            found = value.decode("latin-1")
+    return found
+
+
+def _gone(receive: Receive) -> Coroutine[Any, Any, None]:
+    async def until_gone() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    return until_gone()
+
+
+async def _end(send: Send) -> None:
+    """End the response, unless the reader takes nothing any more: then the connection is just closed."""
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

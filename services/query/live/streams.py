@@ -1,0 +1,156 @@
+"""Live streams, from their beginning: fresh ones, and those that go on after a message."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from services.query.documents.changes import Position
+from services.query.documents.errors import CannotResumeError
+from services.query.documents.feed import Feed, NewsStream
+from services.query.live.cursors import cursor_of, position_of
+from services.query.live.hub import Hub
+from services.query.live.messages import Message, Namer
+from services.query.live.subscription import Ended, Subscription
+from services.query.live.wanted import Wanted
+
+_READERS: Final = 8
+"""How many streams may read history at the same moment."""
+_WAIT_MS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message to be sent."""
+
+    cursor: str
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the stream begins: after the given cursor, or anew because that could not be used."""
+
+    cursor: str
+    reset: bool
+
+
+Part = Beginning | Sequence[Sent]
+"""What comes down a stream; no messages at all are a sign of life."""
+
+
+class LiveStreams:
+    """Opens streams."""
+
+    def __init__(self, hub: Hub, feed: Feed, namer: Namer) -> None:
+        self.hub: Final = hub
+        self.feed: Final = feed
+        self.namer: Final = namer
+        self.readers: Final = asyncio.Semaphore(_READERS)
+
+    def open(self, wanted: Wanted, cursor: str | None) -> "LiveStream":
+        """A stream of what is wanted; enter it to open it."""
+        return LiveStream(self, wanted, cursor)
+
+
+class LiveStream:
+    """One stream. Entered, its subscription stands; `DocumentsAwayError` when that can't be had now.
+
+    A stream that goes on after a message reads history by a change stream of its own, until it has caught up
+    with what the hub remembers. There it joins the hub: both know every message's position, so that none is
+    left out and none comes twice.
+    """
+
+    def __init__(self, streams: LiveStreams, wanted: Wanted, cursor: str | None) -> None:
+        self._streams = streams
+        self._wanted = wanted
+        self._cursor = cursor
+        self._beginning: Beginning | None = None
+        self._history: NewsStream | None = None
+        self._subscription: Subscription | None = None
+        self._stack = AsyncExitStack()
+        self.on_too_slow: Callable[[], None] | None = None
+
+    async def __aenter__(self) -> Self:
+        position = None if self._cursor is None else position_of(self._cursor)
+        if position is not None and not self._streams.hub.is_ahead(position):
+            await self._resume(position)
+        if self._subscription is None and self._history is None:
+            await self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._subscription is not None:
+            self._streams.hub.leave(self._subscription)
+        await self._stack.aclose()
+
+    async def _begin(self) -> None:
+        self._subscribed(await self._streams.hub.begin(self._wanted))
+        assert self._subscription is not None
+        self._beginning = Beginning(cursor_of(self._subscription.after), reset=self._cursor is not None)
+
+    async def _resume(self, position: Position) -> None:
+        assert self._cursor is not None
+        if not self._join(position):
+            wanted = self._wanted
+            customer_id = wanted.owner or wanted.customer_id
+            history = self._streams.feed.order_events(
+                position, order_id=wanted.order_id, customer_id=customer_id
+            )
+            try:
+                async with self._streams.readers:
+                    self._history = await self._stack.enter_async_context(history)
+            except CannotResumeError:
+                return
+        self._beginning = Beginning(self._cursor, reset=False)
+
+    def _join(self, position: Position) -> bool:
+        subscription = self._streams.hub.join(self._wanted, position)
+        if subscription is None:
+            return False
+        self._subscribed(subscription)
+        return True
+
+    def _subscribed(self, subscription: Subscription) -> None:
+        subscription.on_too_slow = self._too_slow
+        self._subscription = subscription
+
+    def _too_slow(self) -> None:
+        if self.on_too_slow is not None:
+            self.on_too_slow()
+
+    async def parts(self) -> AsyncGenerator[Part, None]:
+        """Everything the stream sends, in order, without end."""
+        assert self._beginning is not None
+        yield self._beginning
+        if self._history is not None:
+            async for messages in self._catch_up(self._history):
+                yield await self._named(messages)
+        while True:
+            assert self._subscription is not None
+            yield await self._named(await self._subscription.take())
+            if self._subscription.ended is Ended.LOST:
+                self._cursor = self._cursor or ""
+                await self._begin()
+                yield self._beginning
+
+    async def _catch_up(self, history: NewsStream) -> AsyncGenerator[Sequence[Message], None]:
+        joined = False
+        while not joined:
+            async with self._streams.readers:
+                news = await history.next(_WAIT_MS)
+            messages = [Message(event) for event in news.events if self._wanted.matches(event)]
+            if messages:
+                yield messages
+            joined = self._join(news.position)
+        await self._stack.aclose()
+
+    async def _named(self, messages: Sequence[Message]) -> Sequence[Sent]:
+        if not messages:
+            return ()
+        told = await self._streams.namer.named(messages)
+        return [Sent(message.cursor, json) for message, json in zip(messages, told, strict=True)]

@@ -1,0 +1,49 @@
+"""Which messages a stream wants, and may have."""
+
+from dataclasses import dataclass
+
+from services.query.documents.feed import FeedEvent
+from shared.auth import Principal
+
+Key = tuple[str, str]
+EVERYTHING: Key = ("everything", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A stream's filters. `owner` is the customer whose orders alone it may have; None for staff."""
+
+    owner: str | None
+    order_id: str | None
+    customer_id: str | None
+    status: str | None
+
+    @classmethod
+    def by(
+        cls, caller: Principal, *, order_id: str | None, customer_id: str | None, status: str | None
+    ) -> "Wanted":
+        """What `caller` may have of what it asks for."""
+        owner = None if caller.is_staff else caller.sub
+        return cls(owner=owner, order_id=order_id, customer_id=customer_id, status=status)
+
+    @property
+    def key(self) -> Key:
+        """The one of an event's keys under which the event can be wanted."""
+        if self.order_id is not None:
+            return ("order", self.order_id)
+        customer_id = self.owner or self.customer_id
+        return EVERYTHING if customer_id is None else ("customer", customer_id)
+
+    def matches(self, event: FeedEvent) -> bool:
+        """Whether the event is wanted."""
+        return (
+            (self.owner is None or event.customer_id == self.owner)
+            and (self.customer_id is None or event.customer_id == self.customer_id)
+            and (self.order_id is None or event.order_id == self.order_id)
+            and (self.status is None or event.status == self.status)
+        )
+
+
+def keys_of(event: FeedEvent) -> tuple[Key, Key, Key]:
+    """Under which keys an event can be wanted."""
+    return (("order", event.order_id), ("customer", event.customer_id), EVERYTHING)

@@ -1,0 +1,94 @@
+"""`GET /ws`: the same messages over a WebSocket (RFC 6455)."""
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import Final
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from services.query.documents.errors import DocumentsAwayError
+from services.query.http.endpoint import require_reading
+from services.query.http.problems import UPGRADE_REQUIRED
+from services.query.live.asking import wanted_by
+from services.query.live.lasting import Over, lasting
+from services.query.live.streams import Beginning, LiveStream, LiveStreams
+from shared.auth import Authenticator, Principal
+from shared.problems import Problem, unavailable
+
+BEARER: Final = "bearer"
+_CODES: Final = {
+    Over.TOO_SLOW: (1013, "too slow"),
+    Over.TOKEN_EXPIRED: (4401, "token expired"),
+    Over.STORE_AWAY: (1013, "try again later"),
+}
+_LAST_WORDS_SECONDS: Final = 60.0
+"""How long a slow reader may take to come to the close frame behind what was sent to it."""
+
+
+class WebSocketEndpoint:
+    """Sends an order's messages to one reader until either goes. What the reader sends is ignored."""
+
+    def __init__(self, streams: LiveStreams, authenticator: Authenticator) -> None:
+        self._streams = streams
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._authenticate(scope)
+        wanted, cursor = wanted_by(caller, scope)
+        stream = self._streams.open(wanted, cursor)
+        try:
+            await stream.__aenter__()
+        except DocumentsAwayError:
+            raise unavailable("There is nothing to follow now.") from None
+        try:
+            await receive()  # websocket.connect
+            offered = BEARER in scope["subprotocols"]
+            await send({"type": "websocket.accept", "subprotocol": BEARER if offered else None})
+            over = await lasting(stream, caller, _send_all(stream, send), _until_gone(receive))
+        finally:
+            await stream.__aexit__(None, None, None)
+        if over is not Over.READER_GONE:
+            await _close(send, *_CODES[over])
+
+    async def _authenticate(self, scope: Scope) -> Principal:
+        match scope["subprotocols"]:
+            case [scheme, token] if scheme == BEARER and not _has_header(scope):
+                return await self._authenticator.authenticate_token(token.encode())
+            case _:
+                return await self._authenticator.authenticate(scope)
+
+
+class PlainRequests:
+    """Answers plain requests where a WebSocket stands."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        require_reading(scope)
+        headers = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+        raise Problem(UPGRADE_REQUIRED, "Open a WebSocket here.", headers=headers)
+
+
+def _has_header(scope: Scope) -> bool:
+    return any(name == b"authorization" for name, _ in scope["headers"])
+
+
+async def _send_all(stream: LiveStream, send: Send) -> None:
+    async with aclosing(stream.parts()) as parts:
+        async for part in parts:
+            if isinstance(part, Beginning):
+                begin = orjson.dumps({"id": part.cursor, "type": "reset" if part.reset else "ready"})
+                await send({"type": "websocket.send", "text": begin.decode()})
+            else:
+                for sent in part:
+                    await send({"type": "websocket.send", "text": sent.json.decode()})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _close(send: Send, code: int, reason: str) -> None:
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            await send({"type": "websocket.close", "code": code, "reason": reason})
