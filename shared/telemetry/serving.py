@@ -56,7 +56,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
 
 def run(process: Coroutine[Any, Any, None]) -> None:
     """Run a whole process on uvicorn's choice of event loop: uvloop where there is one."""
-    with asyncio.Runner(loop_factory=uvicorn.Config(app="").get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()) as runner:
         runner.run(process)
 
 

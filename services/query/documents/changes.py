@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
@@ -41,17 +42,32 @@ class Changes:
     settled: bool
 
 
+def from_now() -> Mapping[str, Any]:
+    """Begin with what changes next."""
+    return {}
+
+
+def right_behind(position: Position) -> Mapping[str, Any]:
+    """Begin behind that change, which must pass the stream's own filter."""
+    return {"startAfter": {"_data": position}}
+
+
+def at_the_time_of(position: Position) -> Mapping[str, Any]:
+    """Begin with all that changed at that moment, whatever the filter lets through."""
+    seconds, increment = int(position[2:10], 16), int(position[10:18], 16)
+    return {"startAtOperationTime": Timestamp(seconds, increment)}
+
+
 class ChangeStream:
-    """The changes of the database that `matching` lets through, from behind `after` (or from now) on.
+    """The changes of the database that `matching` lets through, from `begin` on.
 
     Entering opens it: `CannotResumeError` when it can't begin there.
     """
 
-    def __init__(self, connection: Connection, matching: Mapping[str, Any], after: Position | None) -> None:
-        begin = {} if after is None else {"startAfter": {"_data": after}}
+    def __init__(self, connection: Connection, matching: Mapping[str, Any], begin: Mapping[str, Any]) -> None:
         self._pipeline: Final[Pipeline] = [{"$changeStream": begin}, {"$match": matching}]
         self._connection = connection
-        self._resuming = after is not None
+        self._resuming = bool(begin)
         self._session: AsyncIOMotorClientSession | None = None
         self._cursor: Any = 0
         self._first: Changes | None = None

@@ -8,7 +8,14 @@ from typing import Any, Final, Literal, Self
 
 import bson
 
-from services.query.documents.changes import Change, ChangeStream, Position
+from services.query.documents.changes import (
+    Change,
+    ChangeStream,
+    Position,
+    at_the_time_of,
+    from_now,
+    right_behind,
+)
 from services.query.documents.connecting import Connection
 from services.query.documents.generations import GENERATIONS
 from services.query.documents.orders import CUSTOMERS, order_of
@@ -89,7 +96,10 @@ class Feed:
         self._connection = connection
 
     def all_news(self, generation: str, after: Position | None) -> "NewsStream":
-        """Every order event, and the customers, products and the pointer that change in `generation`."""
+        """Every order event, and the customers, products and the pointer that change in `generation`.
+
+        From right behind `after` on, which may be a change of another generation.
+        """
         others = [GENERATIONS, f"{CUSTOMERS}__{generation}", f"{PRODUCTS}__{generation}"]
         matching = {
             "$or": [
@@ -97,23 +107,31 @@ class Feed:
                 {"ns.coll": {"$in": others}, "operationType": {"$in": _WRITTEN}},
             ]
         }
-        return NewsStream(ChangeStream(self._connection, matching, after))
+        begin = from_now() if after is None else at_the_time_of(after)
+        return NewsStream(ChangeStream(self._connection, matching, begin), after)
 
     def order_events(self, after: Position, *, order_id: str | None, customer_id: str | None) -> "NewsStream":
         """Order events from right behind `after` on, of one order or of one customer if given."""
-        matching: dict[str, Any] = {"ns.coll": FEED, "operationType": "insert"}
+        wanted: dict[str, Any] = {}
         if order_id is not None:
-            matching["fullDocument.orderId"] = order_id
+            wanted["fullDocument.orderId"] = order_id
         if customer_id is not None:
-            matching["fullDocument.customerId"] = customer_id
-        return NewsStream(ChangeStream(self._connection, matching, after))
+            wanted["fullDocument.customerId"] = customer_id
+        matching = {
+            "ns.coll": FEED,
+            "operationType": "insert",
+            # the server must find the event it begins behind, even if that one would not be wanted
+            "$or": [wanted, {"_id._data": after}],
+        }
+        return NewsStream(ChangeStream(self._connection, matching, right_behind(after)), after)
 
 
 class NewsStream:
     """A change stream of news; enter it to open it. `CannotResumeError` when it can't begin there."""
 
-    def __init__(self, stream: ChangeStream) -> None:
+    def __init__(self, stream: ChangeStream, after: Position | None) -> None:
         self._stream = stream
+        self._after = after or ""
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
@@ -131,6 +149,8 @@ class NewsStream:
         touched: list[tuple[Literal["customers", "products"], str]] = []
         moved = False
         for change in changes.changes:
+            if change["_id"]["_data"] <= self._after:
+                continue
             collection: str = change["ns"]["coll"]
             if collection == FEED:
                 events.append(FeedEvent(change))
@@ -141,4 +161,4 @@ class NewsStream:
                     CUSTOMERS if collection.startswith(CUSTOMERS) else PRODUCTS
                 )
                 touched.append((kind, change["documentKey"]["_id"]))
-        return News(events, touched, moved, changes.position, changes.settled)
+        return News(events, touched, moved, max(changes.position, self._after), changes.settled)
