@@ -1,14 +1,14 @@
 -- See migrations/0007_append_commands.sql, which says what each parameter is.
 SELECT command, outcome FROM append_commands(
-    %(k_command)s::int[], %(k_user)s::text[], %(k_key)s::text[], %(k_stream)s::text[],
-    %(k_fingerprint)b::bytea[], %(k_status)s::int[], %(k_body)b::bytea[], %(k_location)s::text[],
-    %(e_command)s::int[], %(e_first)s::bool[], %(e_stream)s::text[], %(e_version)s::int[], %(e_id)s::uuid[],
-    %(e_type)s::text[], %(e_schema)s::int[], %(e_data)s::text[], %(e_metadata)s::text[],
-    %(e_time)s::timestamptz[],
-    %(p_command)s::int[], %(p_id)s::text[], %(p_version)s::int[],
-    %(c_command)s::int[], %(c_id)s::text[], %(c_version)s::int[],
-    %(lp_command)s::int[], %(lp_id)s::text[], %(lp_name)s::text[], %(lp_price)s::int[],
-    %(lp_available)s::bool[], %(lp_version)s::int[],
-    %(lc_command)s::int[], %(lc_id)s::text[], %(lc_registered)s::bool[], %(lc_version)s::int[],
-    %(n_command)s::int[], %(n_customer)s::text[], %(n_key)b::bytea[]
+    %(k_command)b::int[], %(k_user)b::text[], %(k_key)b::text[], %(k_stream)b::text[],
+    %(k_fingerprint)b::bytea[], %(k_status)b::int[], %(k_body)b::bytea[], %(k_location)b::text[],
+    %(e_command)b::int[], %(e_first)b::bool[], %(e_stream)b::text[], %(e_version)b::int[], %(e_id)b::uuid[],
+    %(e_type)b::text[], %(e_schema)b::int[], %(e_data)b::text[], %(e_metadata)b::text[],
+    %(e_time)b::timestamptz[],
+    %(p_command)b::int[], %(p_id)b::text[], %(p_version)b::int[],
+    %(c_command)b::int[], %(c_id)b::text[], %(c_version)b::int[],
+    %(lp_command)b::int[], %(lp_id)b::text[], %(lp_name)b::text[], %(lp_price)b::int[],
+    %(lp_available)b::bool[], %(lp_version)b::int[],
+    %(lc_command)b::int[], %(lc_id)b::text[], %(lc_registered)b::bool[], %(lc_version)b::int[],
+    %(n_command)b::int[], %(n_customer)b::text[], %(n_key)b::bytea[]
 )
