@@ -35,7 +35,7 @@ test: $(VENV)/.dev ## everything that can be proven on this machine
 	$(BIN)/pytest
 
 bench: $(VENV)/.dev ## every figure, as a ratio against a baseline of the same run
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ONLY)
 
 lock: $(VENV)/.dev ## lock the dependency sets anew
 	for set in command projection query local dev; do \

@@ -1,0 +1,213 @@
+"""The command side: accepted orders over HTTP, and appending through the event store alone."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+import orjson
+import psycopg
+from prometheus_client import CollectorRegistry
+
+from deploy.local.state import free_ports
+from deploy.local.tokens import token
+from services.command.domain import product
+from services.command.store.commands import Accepted, Answer, Command, Decided
+from services.command.store.engine import CommandStore
+from services.command.store.migrate import migrate
+from shared.money import Money
+from tests.bench.lines import Line
+from tests.bench.load import closed_loop, open_loop, post
+from tests.bench.processes import SECRET, pin, running
+from tests.servers import start_postgres
+
+SECONDS: Final = 8.0
+CONNECTIONS: Final = 64
+ITEMS: Final = [{"productId": f"p{number}", "quantity": number} for number in (1, 2, 3)]
+BODY: Final = orjson.dumps({"items": ITEMS})
+
+
+async def accepted_orders(folder: Path) -> list[Line]:
+    """`POST /orders` at 64 connections, one API process, against a bare handler on the same core."""
+    server = await start_postgres(folder / "http" / "server")
+    try:
+        await migrate(server.url)
+        bare_port, port = free_ports(2)
+        pin(os.getpid(), 1)
+        async with running("tests.bench.bare", str(bare_port), port=bare_port, core=0):
+            bare = await closed_loop(bare_port, post("/orders", BODY), CONNECTIONS, SECONDS)
+        environment = {"POSTGRES_URL": server.url, "JWT_SECRET": SECRET, "PORT": str(port)}
+        async with running("services.command", "api", port=port, core=0, environment=environment):
+            await _stock(port)
+            request = post("/orders", BODY, Authorization=f"Bearer {token(SECRET, 'ada')}")
+            await closed_loop(port, request, CONNECTIONS, 2)
+            peak = await closed_loop(port, request, CONNECTIONS, SECONDS)
+            half = await open_loop(port, request, peak.rate / 2, SECONDS)
+        for outcome in (peak, half):
+            assert set(outcome.statuses) == {202}, outcome.statuses
+    finally:
+        await server.stop()
+    return [
+        Line(
+            name="orders accepted over HTTP, 64 connections / bare ASGI handler with pydantic",
+            value=peak.rate,
+            baseline=bare.rate,
+            bar=0.4,
+        ),
+        Line(
+            name=f"p99 of an accepted order at half the peak ({half.rate:.0f}/s) / 25 ms",
+            value=half.quantile(0.99),
+            baseline=25,
+            bar=1,
+            unit="ms",
+            at_most=True,
+        ),
+    ]
+
+
+async def _stock(port: int) -> None:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        staff = {"Authorization": f"Bearer {token(SECRET, 'grace', 'staff')}"}
+        for name in ("p1", "p2", "p3"):
+            answer = await client.put(
+                f"/products/{name}", json={"name": name, "price": "19.90"}, headers=staff
+            )
+            assert answer.status_code == 202
+        ada = {"name": "Ada", "email": "ada@example.com"}
+        answer = await client.put("/customers/ada", json=ada, headers=staff)
+        assert answer.status_code == 202
+
+
+async def appending(folder: Path) -> list[Line]:
+    """One event and outbox row per command, through the store, against `eventsourcing` and raw commits."""
+    server = await start_postgres(folder / "store" / "server")
+    try:
+        await migrate(server.url)
+        rival = await asyncio.to_thread(eventsourcing_saves, server.url, 8, SECONDS)
+        raw = await raw_commits(server.url, 8, SECONDS)
+        ours = await store_appends(server.url, 512, SECONDS)
+    finally:
+        await server.stop()
+    return [
+        Line(
+            name="commands through the store / `eventsourcing`, 8 writers", value=ours, baseline=rival, bar=8
+        ),
+        Line(
+            name="commands through the store / one raw commit each, 8 connections",
+            value=ours,
+            baseline=raw,
+            bar=4,
+        ),
+    ]
+
+
+async def _for(seconds: float, workers: int, work: Callable[[], Awaitable[Any]]) -> float:
+    """How many times a second `work` was done by so many workers."""
+    count = 0
+    until = time.perf_counter() + seconds
+
+    async def worker() -> None:
+        nonlocal count
+        while time.perf_counter() < until:
+            await work()
+            count += 1
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(workers)))
+    return count / (time.perf_counter() - started)
+
+
+async def store_appends(url: str, clients: int, seconds: float) -> float:
+    """Commands per second, each listing a new product."""
+
+    def told(decided: Decided) -> Answer:
+        assert isinstance(decided, Accepted), decided
+        return Answer(202, b"", None)
+
+    async with CommandStore(url, CollectorRegistry()) as store:
+
+        async def one() -> None:
+            body = product.OfferProduct(product_id=uuid4().hex, name="Lamp", price=Money(1990))
+            await store.execute(
+                Command(
+                    category="products",
+                    subject=body.product_id,
+                    aggregate=product.PRODUCT,
+                    decide=lambda state, _: product.offer(state, body),
+                    actor="bench",
+                    traceparent=None,
+                    request_id="bench",
+                    received_at=datetime.now(UTC),
+                    answer=told,
+                )
+            )
+
+        await _for(1, clients, one)
+        return await _for(seconds, clients, one)
+
+
+async def raw_commits(url: str, connections: int, seconds: float) -> float:
+    """Event and outbox row, one durable commit for each event, on so many connections."""
+    statement = b"""WITH e AS (
+        INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,
+            metadata, occurred_at)
+        VALUES (%(stream)s, 1, gen_random_uuid(), 'products', 'x', 'ProductListed', 1, '{"productId":"x"}',
+            '{}', now())
+        RETURNING position, stream_id)
+        INSERT INTO outbox (position, stream_id, shard_hash) SELECT position, stream_id, 0 FROM e"""
+    opened = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(connections)]
+    free = asyncio.Queue[psycopg.AsyncConnection[Any]]()
+    for connection in opened:
+        free.put_nowait(connection)
+
+    async def one() -> None:
+        connection = await free.get()
+        await connection.execute(statement, {"stream": f"raw/{uuid4().hex}"})
+        free.put_nowait(connection)
+
+    try:
+        return await _for(seconds, connections, one)
+    finally:
+        for connection in opened:
+            await connection.close()
+
+
+def eventsourcing_saves(url: str, writers: int, seconds: float) -> float:
+    """Aggregates saved per second by the library `eventsourcing`, PostgreSQL, its default safe mode."""
+    from concurrent.futures import ThreadPoolExecutor
+    from urllib.parse import urlsplit
+
+    from eventsourcing.application import Application
+    from eventsourcing.domain import Aggregate
+
+    parts = urlsplit(url)
+    application: Application[Any] = Application(
+        env={
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": parts.path.strip("/"),
+            "POSTGRES_HOST": str(parts.hostname),
+            "POSTGRES_PORT": str(parts.port),
+            "POSTGRES_USER": str(parts.username),
+            "POSTGRES_PASSWORD": str(parts.password),
+        }
+    )
+    until = time.perf_counter() + seconds
+
+    def save() -> int:
+        count = 0
+        while time.perf_counter() < until:
+            application.save(Aggregate())
+            count += 1
+        return count
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(writers) as pool:
+        total = sum(future.result() for future in [pool.submit(save) for _ in range(writers)])
+    rate = total / (time.perf_counter() - started)
+    application.close()
+    return rate

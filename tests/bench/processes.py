@@ -1,0 +1,61 @@
+"""Processes of the system under load, each on the core it is given."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from deploy.local.program import stop
+from tests.servers import eventually
+
+ROOT: Final = Path(__file__).parents[2]
+SECRET: Final = "a-secret-of-the-benchmarks-that-is-long-enough"
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str,
+    port: int | None = None,
+    core: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m arguments`, ready when its port answers; stopped on leaving."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        cwd=ROOT,
+        env={**os.environ, "LOG_LEVEL": "warning", **(environment or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    if core is not None:
+        pin(process.pid, core)
+    try:
+        if port is not None:
+            async with httpx.AsyncClient() as client:
+
+                async def answers() -> bool:
+                    assert process.returncode is None, f"{arguments[0]} ended"
+                    try:
+                        answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+                    except httpx.HTTPError:
+                        return False
+                    return answer.status_code < 500
+
+                await eventually(answers, f"{arguments[0]} is ready", 30)
+        yield process
+    finally:
+        import signal
+
+        await stop(process, signal.SIGTERM)
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(pid, {core})
