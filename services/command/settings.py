@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.auth import AuthSettings
 from shared.telemetry import LogFormat, LogLevel
+from shared.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 takes a free one."""
@@ -96,4 +97,6 @@ class RelaySettings(ServingSettings, StoreSettings, KafkaSettings, SchemaSetting
 
 
 class TopicsSettings(KafkaSettings, StoreSettings):
-    """The job that makes and mends the topics."""
+    """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move."""
+
+    topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_PARTITIONS

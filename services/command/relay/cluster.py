@@ -1,0 +1,98 @@
+"""What the relay asks the brokers besides sending: topics, their ids, their offsets."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from services.command.relay.kafka import confluent_options
+from services.command.settings import KafkaSettings
+
+T = TypeVar("T")
+REQUEST_SECONDS: Final = 5.0
+_librdkafka = logging.getLogger("librdkafka")
+_librdkafka.addFilter(lambda record: record.levelno >= logging.CRITICAL)  # it repeats what we say ourselves
+
+
+class ClusterAwayError(Exception):
+    """No broker answers."""
+
+
+class TopicMissingError(Exception):
+    """A topic that the relay writes to is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A topic as it is: Kafka's own id of it, which a topic made anew does not share, and its size."""
+
+    topic_id: str
+    partitions: int
+
+
+class Cluster:
+    """An administrator's view of the brokers. Connects in the background, when it is first asked."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.admin = AdminClient(
+            {**confluent_options(settings), "socket.connection.setup.timeout.ms": 3000}, logger=_librdkafka
+        )
+
+    async def describe(self, names: Iterable[str]) -> dict[str, Described]:
+        """Those of the topics that exist."""
+        asked = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_SECONDS)
+        found = {}
+        for name, answer in asked.items():
+            try:
+                topic = await answered(answer)
+            except TopicMissingError:
+                continue
+            found[name] = Described(str(topic.topic_id), len(topic.partitions))
+        return found
+
+    async def first_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:
+        """Where each partition of the topics begins."""
+        return await self._offsets(partitions, OffsetSpec.earliest())
+
+    async def end_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:
+        """The offset that each partition's next record will have."""
+        return await self._offsets(partitions, OffsetSpec.latest())
+
+    async def _offsets(self, partitions: Mapping[str, int], which: OffsetSpec) -> dict[str, list[int]]:
+        asked = {
+            TopicPartition(topic, number): which
+            for topic, count in partitions.items()
+            for number in range(count)
+        }
+        offsets = {topic: [0] * count for topic, count in partitions.items()}
+        answers = self.admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
+        for place, answer in answers.items():
+            offsets[place.topic][place.partition] = (await answered(answer)).offset
+        return offsets
+
+    async def empty(self, topic: str, ends: list[int]) -> None:
+        """Delete all records of a topic below `ends`."""
+        asked = self.admin.delete_records(
+            [TopicPartition(topic, number, end) for number, end in enumerate(ends)],
+            request_timeout=REQUEST_SECONDS,
+        )
+        for answer in asked.values():
+            await answered(answer)
+
+
+async def answered(answer: "Future[T]") -> T:
+    """What the brokers answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
+    try:
+        return await asyncio.wrap_future(answer)
+    except KafkaException as error:
+        reason: Any = error.args[0]
+        if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise TopicMissingError(reason.str()) from None
+        if reason.code() == KafkaError._TIMED_OUT or reason.code() == KafkaError._TRANSPORT:
+            raise ClusterAwayError("no broker answers") from None
+        raise

@@ -1,0 +1,86 @@
+"""Who may publish: one session per shard, and none while a republish holds the gate.
+
+Each publisher holds its shard's lock alone and the gate together with the others. A republish takes the gate
+alone: it waits in PostgreSQL's queue until the publishers, who see it waiting, have let go; then they wait
+behind it.
+"""
+
+import asyncio
+from typing import Final
+
+from services.command.relay.connecting import Connection
+
+_SHARDS: Final = 0x7265_6C61
+_GATE: Final = 0x6761_7465
+_PING_SECONDS: Final = 1.0
+_CALL_SECONDS: Final = 0.005
+
+
+class PublisherLock:
+    """One shard's right to publish, held by a session that the server ends when this process falls silent."""
+
+    def __init__(self, connection: Connection, shards: int, shard: int) -> None:
+        self._connection = connection
+        self._key = shards << 16 | shard
+        self.wanted = asyncio.Event()
+        """Somebody waits for the gate."""
+
+    async def try_acquire(self) -> bool:
+        """Take the shard, if nobody else has it; then wait for the gate."""
+        cursor = await self._connection.execute(
+            "SELECT pg_try_advisory_lock(%s::int, %s::int)", [_SHARDS, self._key]
+        )
+        row = await cursor.fetchone()
+        if row != (True,):
+            return False
+        await self._connection.execute("SELECT pg_advisory_lock_shared(%s)", [_GATE])
+        return True
+
+    async def give_way(self) -> None:
+        """Let those through that wait for the gate, keeping the shard."""
+        self.wanted.clear()
+        await self._connection.execute("SELECT pg_advisory_unlock_shared(%s)", [_GATE])
+        await self._connection.execute("SELECT pg_advisory_lock_shared(%s)", [_GATE])
+
+    async def keep(self) -> None:
+        """Tell the server each second that we live, and see who waits; raises when the session is lost."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_PING_SECONDS)
+
+    async def look(self) -> None:
+        """See whether somebody waits for the gate."""
+        cursor = await self._connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            " AND objsubid = 1 AND classid = 0 AND objid = %s"
+            " AND mode = 'ExclusiveLock' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            [_GATE],
+        )
+        if await cursor.fetchone() == (True,):
+            self.wanted.set()
+
+
+class Gate:
+    """The right to publish in the place of all publishers, whatever the number of shards."""
+
+    def __init__(self, connection: Connection, calling: Connection) -> None:
+        self._connection = connection
+        self._calling = calling
+
+    async def __aenter__(self) -> None:
+        # who is called before we stand in the queue has nobody to give way to: call until we are through
+        calls = asyncio.create_task(self._call())
+        try:
+            await self._connection.execute("SELECT pg_advisory_lock(%s)", [_GATE])
+        finally:
+            calls.cancel()
+            await asyncio.wait([calls])
+
+    async def _call(self) -> None:
+        while True:
+            await asyncio.sleep(_CALL_SECONDS)
+            await self._calling.execute("NOTIFY gate")
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.execute("SELECT pg_advisory_unlock(%s)", [_GATE])

@@ -1,0 +1,62 @@
+"""The to-do list in PostgreSQL, of one shard."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from services.command.relay.connecting import Connection
+from services.command.relay.sql import sql
+
+
+class Outbox:
+    """Reads on `reading`; changes on `session`, which holds the shard's lock: who lost it changes nothing."""
+
+    def __init__(self, reading: Connection, session: Connection, shards: int, shard: int) -> None:
+        self._reading = reading
+        self._session = session
+        self._shard = {"shards": shards, "shard": shard}
+        self.set_aside: set[str] = set()
+        """Streams that are not to be published. Only who holds the lock adds to them."""
+
+    async def oldest(self, known: Collection[int], count: int) -> list[int]:
+        """Up to `count` of the oldest positions that are not `known`.
+
+        Never from a position on: a transaction that commits late has a low one.
+        """
+        cursor = await self._reading.execute(
+            sql("oldest_positions"), {**self._shard, "limit": len(known) + count}
+        )
+        return [position for (position,) in await cursor.fetchall() if position not in known][:count]
+
+    async def load(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
+        """The events at these positions, oldest first, as `load_events.sql` gives them."""
+        cursor = await self._reading.execute(sql("load_events"), {"positions": positions})
+        return await cursor.fetchall()
+
+    async def span(self) -> tuple[datetime, int | None, int | None]:
+        """The database's time, then the lowest and the highest position that wait."""
+        row = await (await self._reading.execute(sql("outbox_span"), self._shard)).fetchone()
+        assert row is not None, "an aggregate has a row"
+        return row[0], row[1], row[2]
+
+    async def depth(self) -> tuple[int, float]:
+        """How many events wait, and for how many seconds the oldest has."""
+        row = await (await self._reading.execute(sql("outbox_depth"), self._shard)).fetchone()
+        assert row is not None, "an aggregate has a row"
+        return row[0], max(0.0, row[1])
+
+    async def delete(self, positions: Sequence[int]) -> None:
+        """They are published."""
+        await self._session.execute(sql("delete_published"), {"positions": positions})
+
+    async def load_set_aside(self) -> None:
+        """See which streams are set aside."""
+        cursor = await self._session.execute(sql("list_set_aside"))
+        self.set_aside = {stream for (stream,) in await cursor.fetchall()}
+
+    async def put_aside(self, stream_id: str, position: int, error: str) -> None:
+        """Set a stream aside, from `position` on."""
+        await self._session.execute(
+            sql("set_aside"), {"stream_id": stream_id, "position": position, "error": error}
+        )
+        self.set_aside.add(stream_id)

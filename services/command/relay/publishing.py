@@ -1,0 +1,141 @@
+"""A publisher at work: reading, sending and deleting at the same time, each on another part of the outbox."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from services.command.relay.incarnations import Incarnations
+from services.command.relay.locks import PublisherLock
+from services.command.relay.metrics import RelayMetrics
+from services.command.relay.outbox import Outbox
+from services.command.relay.records import Encoder, Record
+from services.command.relay.sending import Sender
+
+CHUNK: Final = 1000
+_AHEAD: Final = 2
+_LOOK_SECONDS: Final = 0.25
+_TURN_SECONDS: Final = 0.5
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some of the oldest events: the records to send, and all positions that are then done with."""
+
+    positions: list[int]
+    records: list[Record]
+
+
+class Publisher:
+    """Moves events from the outbox to Kafka, oldest first, until something fails."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        lock: PublisherLock,
+        incarnations: Incarnations,
+        encoder: Encoder,
+        sender: Sender,
+        metrics: RelayMetrics,
+    ) -> None:
+        self._outbox = outbox
+        self._lock = lock
+        self._incarnations = incarnations
+        self._encode = encoder
+        self._sender = sender
+        self._metrics = metrics
+        self._in_flight: set[int] = set()
+        self._read: asyncio.Queue[Chunk] = asyncio.Queue(_AHEAD)
+        self._sent: asyncio.Queue[Chunk] = asyncio.Queue()
+        self._wake = asyncio.Event()
+        self._gone = asyncio.Condition()
+        self._stopping = False
+        self.publishing = asyncio.Event()
+        """Not while a republish publishes in our place."""
+        self.publishing.set()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish for ever; raises what went wrong. Then this publisher is of no more use."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._reading())
+            tasks.create_task(self._sending())
+            tasks.create_task(self._deleting())
+
+    async def drain(self) -> None:
+        """Read no more, and wait for what is on its way."""
+        self._stopping = True
+        self.wake()
+        async with self._gone:
+            await self._gone.wait_for(lambda: not self._in_flight)
+
+    async def _reading(self) -> None:
+        turn_ends = time.monotonic()
+        while not self._stopping:
+            self._wake.clear()
+            positions = await self._outbox.oldest(self._in_flight, CHUNK)
+            if self._lock.wanted.is_set() and (not positions or time.monotonic() > turn_ends):
+                await self._give_way()
+                turn_ends = time.monotonic() + _TURN_SECONDS
+            elif positions:
+                await self._read.put(await self._chunk(positions))
+            else:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _chunk(self, positions: list[int]) -> Chunk:
+        self._in_flight.update(positions)
+        records = [self._encode(row) for row in await self._outbox.load(positions)]
+        aside = self._outbox.set_aside
+        if aside:
+            records = [record for record in records if record.stream_id not in aside]
+        return Chunk(positions, records)
+
+    async def _give_way(self) -> None:
+        async with self._gone:
+            await self._gone.wait_for(lambda: not self._in_flight)
+        self.publishing.clear()
+        await self._lock.give_way()
+        await self._outbox.load_set_aside()
+        await self._incarnations.check()
+        await self._incarnations.check_beginnings()
+        self.publishing.set()
+
+    async def _sending(self) -> None:
+        while True:
+            chunk = await self._read.get()
+            started = time.perf_counter()
+            await self._sender.send(chunk.records)
+            self._metrics.send_seconds.observe(time.perf_counter() - started)
+            self._sent.put_nowait(chunk)
+
+    async def _deleting(self) -> None:
+        while True:
+            chunks = [await self._sent.get()]
+            while not self._sent.empty():
+                chunks.append(self._sent.get_nowait())
+            # only now is it certain that they are in the topics of today
+            await self._incarnations.check()
+            positions = [position for chunk in chunks for position in chunk.positions]
+            await self._outbox.delete(positions)
+            for chunk in chunks:
+                self._count(chunk.records)
+            async with self._gone:
+                self._in_flight.difference_update(positions)
+                self._gone.notify_all()
+
+    def _count(self, records: list[Record]) -> None:
+        self._metrics.batch_size.observe(len(records))
+        if records:
+            waited = time.time() - records[0].committed_at.timestamp()
+            self._metrics.latency_seconds.observe(max(0.0, waited))
+        for record in records:
+            self._metrics.published.labels(record.topic).inc()

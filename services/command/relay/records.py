@@ -1,0 +1,82 @@
+"""Stored events as records of their topics."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from aiokafka.partitioner import murmur2
+
+from services.command.store.upcasting import upcast
+from shared.envelope import encode, schema_url
+from shared.events import CURRENT
+from shared.times import rfc3339
+from shared.topics import CLOUDEVENTS_JSON, COMMITTED_AT, CONTENT_TYPE, INCARNATION, RECEIVED_AT
+
+_CONTENT_TYPE: Final = (CONTENT_TYPE, CLOUDEVENTS_JSON)
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event, ready to be sent."""
+
+    position: int
+    topic: str
+    subject: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+    committed_at: datetime
+
+    @property
+    def stream_id(self) -> str:
+        """The stream it belongs to."""
+        return f"{self.topic}/{self.subject}"
+
+
+@lru_cache(maxsize=65_536)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's own clients choose it."""
+    return int(murmur2(key) & 0x7FFF_FFFF) % partitions
+
+
+class Encoder:
+    """Makes records of rows of `load_events.sql`."""
+
+    def __init__(self, schema_base: str, partitions: dict[str, int], incarnations: dict[str, str]) -> None:
+        self._schema_base = schema_base
+        self._partitions = partitions
+        self._incarnations = {
+            topic: (INCARNATION, incarnation.encode()) for topic, incarnation in incarnations.items()
+        }
+
+    def __call__(self, row: tuple[Any, ...]) -> Record:
+        """The record of one event: its data in the newest shape that this version of the service knows."""
+        (position, event_id, topic, subject, version, kind, schema, data) = row[:8]
+        (actor, traceparent, received_at, occurred_at, recorded_at) = row[8:]
+        known = CURRENT.get(kind)
+        if known is not None and schema < known.schema_version:
+            data, schema = upcast(kind, schema, data), known.schema_version
+        key = subject.encode()
+        value = encode(
+            event_id=event_id,
+            event_type=kind,
+            subject=subject,
+            time=occurred_at,
+            dataschema=schema_url(self._schema_base, kind, schema),
+            version=version,
+            position=position,
+            actor=actor,
+            traceparent=traceparent,
+            data=data,
+        )
+        headers = [
+            _CONTENT_TYPE,
+            self._incarnations[topic],
+            (RECEIVED_AT, received_at.encode()),
+            (COMMITTED_AT, rfc3339(recorded_at).encode()),
+        ]
+        partition = partition_of(key, self._partitions[topic])
+        return Record(position, topic, subject, partition, key, value, headers, recorded_at)

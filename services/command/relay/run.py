@@ -1,0 +1,64 @@
+"""The relay process: a publisher or standby for each shard, and what operators ask."""
+
+import asyncio
+
+import psycopg
+
+from services.command.relay.cluster import Cluster
+from services.command.relay.connecting import connect
+from services.command.relay.listening import Listener
+from services.command.relay.metrics import RelayMetrics
+from services.command.relay.shard import Shard
+from services.command.settings import RelaySettings
+from shared.settings import read_settings
+from shared.telemetry import (
+    Observed,
+    Operations,
+    Readiness,
+    RequestMetrics,
+    configure_logging,
+    new_registry,
+    run,
+    serve,
+    stop_signal,
+)
+from shared.telemetry.operations import nothing_here
+
+
+def main() -> None:
+    """Run the relay until a signal stops it."""
+    settings = read_settings(RelaySettings)
+    configure_logging(settings.log_level, settings.log_format, service="relay")
+    run(_run(settings))
+
+
+async def _run(settings: RelaySettings) -> None:
+    stopping = stop_signal()
+    registry = new_registry()
+    url = settings.postgres_url.get_secret_value()
+    metrics = RelayMetrics(registry)
+    cluster = Cluster(settings)
+    listener = Listener(url)
+    shards = [Shard(settings, each, cluster, listener, metrics) for each in range(settings.relay_shards)]
+
+    async def postgres() -> str | None:
+        try:
+            async with await connect(url) as connection:
+                await connection.execute("SELECT 1")
+        except psycopg.Error:
+            return "it does not answer"
+        return None
+
+    async def publishers() -> str | None:
+        faults = {shard.fault for shard in shards if shard.fault is not None}
+        return "; ".join(sorted(faults)) or None
+
+    readiness = Readiness({"postgres": postgres, "publishers": publishers})
+    app = Observed(Operations(nothing_here, readiness, registry), RequestMetrics(registry))
+    async with serve(app, settings.host, settings.port), asyncio.TaskGroup() as tasks:
+        working = [tasks.create_task(work) for work in (listener.run(), *(shard.run() for shard in shards))]
+        await stopping.wait()
+        readiness.stopping = True
+        await asyncio.gather(*(shard.drain() for shard in shards))
+        for task in working:
+            task.cancel()

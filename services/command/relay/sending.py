@@ -1,0 +1,127 @@
+"""Handing records to Kafka: per partition at most one batch that is not acknowledged."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+)
+
+from services.command.relay.kafka import aiokafka_options
+from services.command.relay.records import Record
+from services.command.settings import KafkaSettings
+
+REFUSALS: Final = (
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+)
+"""What no repetition mends."""
+_BATCH_BYTES: Final = 900_000
+_REQUEST_MS: Final = 10_000
+_DISCARD_SECONDS: Final = 1.0
+Place = tuple[str, int]
+
+
+class RefusedError(Exception):
+    """Kafka refuses a record for good."""
+
+    def __init__(self, record: Record, reason: str) -> None:
+        super().__init__(f"event {record.position}: {reason}")
+        self.record = record
+        self.reason = reason
+
+
+class BatchRefusedError(Exception):
+    """Kafka refuses a batch; some record of it may be to blame."""
+
+
+@contextlib.asynccontextmanager
+async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer. It is thrown away on leaving: what it could not send yet is not waited for."""
+    made = AIOKafkaProducer(
+        **aiokafka_options(settings),
+        client_id="relay",
+        acks="all",
+        enable_idempotence=True,
+        max_batch_size=_BATCH_BYTES,
+        request_timeout_ms=_REQUEST_MS,
+        metadata_max_age_ms=2000,
+        retry_backoff_ms=50,
+    )
+    try:
+        await made.start()
+        yield made
+    finally:
+        await _discard(made)
+
+
+async def _discard(made: AIOKafkaProducer) -> None:
+    try:
+        await asyncio.wait_for(made.stop(), _DISCARD_SECONDS)
+    except (TimeoutError, KafkaError):
+        # stop() waits for batches to be delivered, which is what we gave up
+        with contextlib.suppress(KafkaError):
+            await made.client.close()
+
+
+class Sender:
+    """Sends records in rounds: one batch per partition, the next round once all are acknowledged."""
+
+    def __init__(self, made: AIOKafkaProducer, limits: dict[Place, int]) -> None:
+        self._producer = made
+        self._limits = limits
+        """Most records of a batch, for partitions that refused a larger one. Outlives the producer."""
+
+    async def send(self, records: Iterable[Record]) -> None:
+        """Send the records, of each partition in their order, and wait until all are acknowledged.
+
+        Raises `RefusedError`, `BatchRefusedError`, `KafkaError`; then this producer is of no more use.
+        """
+        waiting: dict[Place, deque[Record]] = defaultdict(deque)
+        for record in records:
+            waiting[record.topic, record.partition].append(record)
+        while waiting:
+            # all are given to the producer before it wakes, and so share one request per broker
+            sent = [(place, *await self._batch(place, queue)) for place, queue in waiting.items()]
+            answers = await asyncio.gather(*(answer for *_, answer in sent), return_exceptions=True)
+            for (place, batch, _), answer in zip(sent, answers, strict=True):
+                if isinstance(answer, BaseException):
+                    raise self._failure(place, batch, answer)
+            waiting = {place: queue for place, queue in waiting.items() if queue}
+
+    async def _batch(self, place: Place, queue: deque[Record]) -> tuple[list[Record], "asyncio.Future[Any]"]:
+        builder = self._producer.create_batch()
+        now = int(time.time() * 1000)
+        limit = self._limits.get(place, len(queue))
+        taken: list[Record] = []
+        while queue and len(taken) < limit:
+            record = queue[0]
+            # the first always fits: whether it is too large is Kafka's to say
+            if (
+                builder.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
+                is None
+            ):
+                break
+            taken.append(queue.popleft())
+        builder.close()
+        return taken, await self._producer.send_batch(builder, place[0], partition=place[1])
+
+    def _failure(self, place: Place, batch: list[Record], error: BaseException) -> BaseException:
+        if not isinstance(error, REFUSALS):
+            return error
+        if len(batch) == 1:
+            self._limits.pop(place, None)
+            return RefusedError(batch[0], type(error).__name__)
+        self._limits[place] = len(batch) // 2
+        return BatchRefusedError(f"{len(batch)} records of {place[0]}/{place[1]}: {type(error).__name__}")

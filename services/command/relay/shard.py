@@ -1,0 +1,177 @@
+"""The life of one shard's publisher in this process: standing by, publishing, starting again."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+import psycopg
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+
+from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
+from services.command.relay.connecting import Connection, connect
+from services.command.relay.heartbeats import Heartbeats
+from services.command.relay.incarnations import Incarnations, TopicRemadeError, observe
+from services.command.relay.listening import Listener
+from services.command.relay.locks import PublisherLock
+from services.command.relay.metrics import RelayMetrics
+from services.command.relay.outbox import Outbox
+from services.command.relay.publishing import Publisher
+from services.command.relay.records import Encoder
+from services.command.relay.sending import BatchRefusedError, Place, RefusedError, Sender, producer
+from services.command.settings import RelaySettings
+from shared.topics import CATEGORIES, HEARTBEATS
+
+_STANDBY_SECONDS: Final = 0.25
+_DEPTH_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 5.0
+_BACKOFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
+_log = logging.getLogger(__name__)
+
+FAULTS: Final = (
+    psycopg.Error,
+    KafkaError,
+    KafkaException,
+    ClusterAwayError,
+    TopicMissingError,
+    TopicRemadeError,
+    BatchRefusedError,
+    OSError,
+)
+"""What is met by throwing the publisher away and starting again at the oldest row."""
+
+
+class Shard:
+    """One shard, for which this process publishes or stands by."""
+
+    def __init__(
+        self, settings: RelaySettings, shard: int, cluster: Cluster, listener: Listener, metrics: RelayMetrics
+    ) -> None:
+        self._settings = settings
+        self._number = shard
+        self._url = settings.postgres_url.get_secret_value()
+        self._cluster = cluster
+        self._listener = listener
+        self._metrics = metrics
+        self._limits: dict[Place, int] = {}
+        self._publisher: Publisher | None = None
+        self._failed = 0
+        self.fault: str | None = "starting"
+        """Why nothing can be published, if so."""
+
+    async def run(self) -> None:
+        """Publish or stand by until cancelled; what fails is begun again."""
+        while True:
+            try:
+                await self._session()
+            except* FAULTS as group:
+                self._note(group)
+            await asyncio.sleep(_BACKOFF_SECONDS[min(self._failed, len(_BACKOFF_SECONDS)) - 1])
+
+    async def drain(self) -> None:
+        """Finish what is on its way, for a few seconds."""
+        if self._publisher is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._publisher.drain(), _DRAIN_SECONDS)
+
+    def _note(self, group: BaseExceptionGroup[BaseException]) -> None:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self._failed += 1
+        name = type(error).__name__
+        ours = isinstance(error, TopicMissingError | TopicRemadeError | ClusterAwayError | BatchRefusedError)
+        fault = (
+            str(error) if ours else f"{'PostgreSQL' if isinstance(error, psycopg.Error) else 'Kafka'}: {name}"
+        )
+        if fault != self.fault:
+            _log.warning("shard %d starts again: %s", self._number, fault)
+            _log.debug("the cause", exc_info=error)
+        self.fault = fault
+        self._metrics.failures.labels(name).inc()
+
+    async def _session(self) -> None:
+        async with await connect(self._url, mortal=True) as session:
+            lock = PublisherLock(session, self._settings.relay_shards, self._number)
+            while not await lock.try_acquire():
+                self._standing_by()
+                await asyncio.sleep(_STANDBY_SECONDS)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(lock.keep())
+                tasks.create_task(self._publish(session, lock))
+
+    def _standing_by(self) -> None:
+        if self.fault is not None:
+            _log.info("shard %d has a publisher; standing by", self._number)
+        self.fault, self._failed = None, 0
+
+    async def _publish(self, session: Connection, lock: PublisherLock) -> None:
+        number, shards = self._number, self._settings.relay_shards
+        async with await connect(self._url) as reading:
+            incarnations = await self._topics(reading)
+            outbox = Outbox(reading, session, shards, number)
+            await outbox.load_set_aside()
+            self._metrics.streams_set_aside.set(len(outbox.set_aside))
+            async with producer(self._settings) as made:
+                encoder = Encoder(self._settings.schema_base, incarnations.partitions, incarnations.ids)
+                sender = Sender(made, self._limits)
+                publisher = Publisher(outbox, lock, incarnations, encoder, sender, self._metrics)
+                beats = Heartbeats(
+                    outbox, self._cluster, incarnations, made, publisher.publishing, self._metrics,
+                    shards=shards, shard=number,
+                )  # fmt: skip
+                try:
+                    await self._work(publisher, beats, outbox, lock)
+                except* RefusedError as group:
+                    await self._set_aside(outbox, group)
+
+    async def _topics(self, connection: Connection) -> Incarnations:
+        if HEARTBEATS not in await self._cluster.describe([HEARTBEATS]):
+            raise TopicMissingError(f"topics are missing: {HEARTBEATS}")
+        incarnations = await observe(connection, self._cluster)
+        for topic in CATEGORIES:
+            complete = incarnations[topic].complete
+            self._metrics.history_missing.labels(topic).set(not complete)
+            if not complete:
+                _log.error("topic %s does not hold its history: run `republish --topic %s`", topic, topic)
+        return incarnations
+
+    async def _work(
+        self, publisher: Publisher, beats: Heartbeats, outbox: Outbox, lock: PublisherLock
+    ) -> None:
+        active = self._metrics.active.labels(str(self._number))
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(self._listener.on("outbox", publisher.wake))
+            leaving.callback(active.set, 0)
+            self._publisher = publisher
+            self.fault = None
+            active.set(1)
+            _log.info("publishing shard %d of %d", self._number, self._settings.relay_shards)
+            async with asyncio.TaskGroup() as tasks:
+                leaving.callback(self._listener.on("gate", lock.wanted.set))
+                tasks.create_task(publisher.run())
+                tasks.create_task(beats.run())
+                tasks.create_task(self._measure(outbox))
+
+    async def _measure(self, outbox: Outbox) -> None:
+        depth, age = (gauge.labels(str(self._number)) for gauge in (self._metrics.depth, self._metrics.age))
+        while True:
+            waiting, seconds = await outbox.depth()
+            depth.set(waiting)
+            age.set(seconds)
+            self._failed = 0
+            await asyncio.sleep(_DEPTH_SECONDS)
+
+    async def _set_aside(self, outbox: Outbox, group: BaseExceptionGroup[RefusedError]) -> None:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, RefusedError):
+            record = error.record
+            await outbox.put_aside(record.stream_id, record.position, error.reason)
+            self._metrics.set_aside.labels(record.topic).inc()
+            _log.error(
+                "stream %s is set aside from event %d on: Kafka refuses it (%s); later ones wait with it",
+                record.stream_id, record.position, error.reason,
+            )  # fmt: skip

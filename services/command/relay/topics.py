@@ -1,0 +1,137 @@
+"""The job that makes the topics, mends their configuration, and notes which incarnation each is."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import psycopg
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from services.command.relay.cluster import (
+    REQUEST_SECONDS,
+    Cluster,
+    ClusterAwayError,
+    TopicMissingError,
+    answered,
+)
+from services.command.relay.connecting import connect
+from services.command.relay.incarnations import observe
+from services.command.settings import TopicsSettings
+from shared.settings import read_settings
+from shared.telemetry import configure_logging
+from shared.topics import HEARTBEATS, Topic, all_topics
+
+_SEGMENT_MS: Final = 600_000
+_VISIBLE_SECONDS: Final = 10.0
+_log = logging.getLogger(__name__)
+
+
+class PartitionsChangedError(Exception):
+    """A topic has another number of partitions than configured: its keys would move."""
+
+
+def wanted(topic: Topic) -> dict[str, str]:
+    """A topic's configuration."""
+    config = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(topic.retention_ms),
+        "retention.bytes": "-1",
+        "message.timestamp.type": "CreateTime",
+    }
+    if topic.name == HEARTBEATS:
+        # what is retained goes by whole segments
+        config["segment.ms"] = str(_SEGMENT_MS)
+    return config
+
+
+async def make_topics(cluster: Cluster, partitions: int) -> None:
+    """Make what is missing and mend what drifted. Doing it again changes nothing.
+
+    Raises `PartitionsChangedError`, `ClusterAwayError`, `KafkaException`.
+    """
+    topics = all_topics(partitions)
+    found = await cluster.describe(topic.name for topic in topics)
+    for topic in topics:
+        if topic.name in found and found[topic.name].partitions != topic.partitions:
+            raise PartitionsChangedError(
+                f"topic {topic.name} has {found[topic.name].partitions} partitions, not {topic.partitions};"
+                " a key's events would be torn apart"
+            )
+    missing = [topic for topic in topics if topic.name not in found]
+    if missing:
+        await _create(cluster, missing)
+    await _mend(cluster, [topic for topic in topics if topic.name in found])
+
+
+async def _create(cluster: Cluster, topics: list[Topic]) -> None:
+    asked = cluster.admin.create_topics(
+        [
+            # as many replicas as the brokers are set up to make
+            NewTopic(topic.name, topic.partitions, replication_factor=-1, config=wanted(topic))
+            for topic in topics
+        ],
+        request_timeout=REQUEST_SECONDS,
+    )
+    for name, answer in asked.items():
+        try:
+            await answered(answer)
+            _log.info("made topic %s", name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    async with asyncio.timeout(_VISIBLE_SECONDS):
+        while len(await cluster.describe(topic.name for topic in topics)) < len(topics):  # noqa: ASYNC110 - Kafka's
+            await asyncio.sleep(0.05)
+
+
+async def _mend(cluster: Cluster, topics: list[Topic]) -> None:
+    if not topics:
+        return
+    by_name = {topic.name: wanted(topic) for topic in topics}
+    asked = cluster.admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in by_name])
+    changes = []
+    for resource, answer in asked.items():
+        drifted = _drifted(await answered(answer), by_name[resource.name])
+        if drifted:
+            _log.warning("topic %s had drifted: %s", resource.name, ", ".join(sorted(drifted)))
+            entries = [
+                ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+                for name, value in drifted.items()
+            ]
+            changes.append(ConfigResource(ResourceType.TOPIC, resource.name, incremental_configs=entries))
+    if changes:
+        for done in cluster.admin.incremental_alter_configs(changes).values():
+            await answered(done)
+
+
+def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in right.items() if name not in found or found[name].value != value}
+
+
+async def _run(settings: TopicsSettings) -> None:
+    cluster = Cluster(settings)
+    await make_topics(cluster, settings.topic_partitions)
+    async with await connect(settings.postgres_url.get_secret_value()) as connection:
+        await observe(connection, cluster)
+
+
+def main() -> None:
+    """Make and mend the topics."""
+    settings = read_settings(TopicsSettings)
+    configure_logging(settings.log_level, settings.log_format, service="topics")
+    try:
+        asyncio.run(_run(settings))
+    except (PartitionsChangedError, ClusterAwayError, TopicMissingError) as error:
+        _log.error("the topics are not right: %s", error)
+        raise SystemExit(1) from None
+    except (KafkaException, psycopg.Error, TimeoutError) as error:
+        _log.error("the topics are not right: %s", type(error).__name__)
+        raise SystemExit(1) from None

@@ -1,0 +1,197 @@
+"""The relay on real servers: everything committed is published, and first sights are in version order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from services.command.relay.topics import PartitionsChangedError, make_topics
+from shared.topics import CATEGORIES, HEARTBEATS
+from tests.relaying import (
+    append,
+    cluster,
+    counted,
+    first_sights,
+    heartbeats,
+    published,
+    read,
+    relay,
+    remake_topics,
+    store,
+    waiting,
+)
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture
+async def brokers(kafka: Server) -> AsyncIterator[str]:
+    """The broker with empty topics."""
+    await remake_topics(kafka.url)
+    yield kafka.url
+
+
+async def test_what_is_committed_is_published_in_order_once(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    events = [*counted(40, 5), *counted(3, 2, "customers"), *counted(3, 2, "products")]
+    await store(postgres_url, events)
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+        await store(postgres_url, [("orders/s0", 6)])
+        await published(postgres_url)
+    seen = await read(brokers)
+    assert len(seen) == len(events) + 1
+    assert all(versions == sorted(versions) for versions in first_sights(seen).values())
+    assert len({each.partition for each in seen if each.topic == "orders"}) > 6
+
+
+async def test_a_transaction_that_commits_late_is_published(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_url) as late,
+        relay(postgres_url, brokers, tmp_path / "relay.log"),
+    ):
+        await append(late, [("orders/late", 1)])
+        await store(postgres_url, [("orders/early", 1)])
+        await published(postgres_url)
+        await late.commit()
+        await published(postgres_url)
+    assert [each.subject for each in sorted(await read(brokers), key=lambda each: each.position)] == [
+        "late",
+        "early",
+    ]
+
+
+async def test_heartbeats_tell_how_far_the_topics_are(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, counted(30, 1))
+    async with relay(postgres_url, brokers, tmp_path / "relay.log", RELAY_SHARDS="2"):
+
+        async def beaten() -> bool:
+            return {beat["shard"] for beat in await heartbeats(brokers)} == {0, 1}
+
+        await eventually(beaten, "both shards sent a heartbeat")
+        await published(postgres_url)
+        before = len(await heartbeats(brokers))
+
+        async def again() -> bool:
+            return len(await heartbeats(brokers)) >= before + 4
+
+        await eventually(again, "four more heartbeats", 3)
+    last = (await heartbeats(brokers))[-1]
+    assert last["shards"] == 2
+    assert {topic: len(ends) for topic, ends in last["endOffsets"].items()} == dict.fromkeys(CATEGORIES, 12)
+    assert sum(last["endOffsets"]["orders"]) == 30
+    assert {each.incarnation for each in await read(brokers)} == {last["incarnations"]["orders"]}
+
+
+async def test_topics_are_made_mended_and_never_repartitioned(brokers: str) -> None:
+    await make_topics(cluster(brokers), 12)
+    found = await cluster(brokers).describe([*CATEGORIES, HEARTBEATS, "orders.dlq"])
+    assert [found[name].partitions for name in (*CATEGORIES, HEARTBEATS, "orders.dlq")] == [12, 12, 12, 1, 12]
+    with pytest.raises(PartitionsChangedError):
+        await make_topics(cluster(brokers), 24)
+
+
+async def test_a_relay_killed_in_the_middle_loses_nothing_and_keeps_the_order(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    events = counted(200, 20)
+    async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+        await first.says("publishing shard")
+        await store(postgres_url, events)
+
+        async def begun() -> bool:
+            return await waiting(postgres_url) < len(events)
+
+        await eventually(begun, "some are published", every=0.001)
+        await first.kill()
+    assert await waiting(postgres_url) > 0, "it was killed in the middle"
+    async with relay(postgres_url, brokers, tmp_path / "second.log"):
+        await published(postgres_url)
+    sights = first_sights(await read(brokers))
+    assert sights == {f"orders/s{n}": list(range(1, 21)) for n in range(200)}
+
+
+async def test_a_standby_takes_over_within_five_seconds(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+        await first.says("publishing shard")
+        async with relay(postgres_url, brokers, tmp_path / "second.log") as second:
+            await second.says("standing by")
+            await first.kill()
+            await store(postgres_url, counted(5, 1))
+            await published(postgres_url, 5)
+
+
+async def test_a_paused_publisher_is_replaced_and_brings_nothing_out_of_order(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+        await first.says("publishing shard")
+        async with relay(postgres_url, brokers, tmp_path / "second.log") as second:
+            await second.says("standing by")
+            await store(postgres_url, counted(200, 10))
+            first.process.send_signal(signal.SIGSTOP)
+            await store(postgres_url, [(f"orders/s{n}", version) for version in (11, 12) for n in range(200)])
+            await published(postgres_url, 5)
+            first.process.send_signal(signal.SIGCONT)
+            await first.says("starts again")
+            await store(postgres_url, [(f"orders/s{n}", 13) for n in range(200)])
+            await published(postgres_url)
+            await first.says("standing by")
+    sights = first_sights(await read(brokers))
+    assert sights == {f"orders/s{n}": list(range(1, 14)) for n in range(200)}
+
+
+async def test_an_event_that_kafka_refuses_is_set_aside_with_its_stream(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, [("orders/big", 1), *counted(20, 1)])
+    await store(postgres_url, [("orders/big", 2)], reason="x" * 1_100_000)
+    await store(postgres_url, [("orders/big", 3), *((f"orders/s{n}", 2) for n in range(20))])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await published(postgres_url)
+        await running.says("orders/big is set aside from event 22 on")
+    sights = first_sights(await read(brokers))
+    assert sights.pop("orders/big") == [1]
+    assert sights == {f"orders/s{n}": [1, 2] for n in range(20)}
+
+
+async def test_a_topic_made_anew_gets_another_incarnation_while_the_relay_runs(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await store(postgres_url, counted(20, 1))
+        await published(postgres_url)
+        before = {each.incarnation for each in await read(brokers, ["orders"])}
+        await remake_topics(brokers)
+        await store(postgres_url, [(f"orders/s{n}", 2) for n in range(20)])
+        await published(postgres_url)
+        await running.says("topic orders does not hold its history")
+    seen = await read(brokers, ["orders"])
+    last = {each.subject: each.incarnation for each in seen}
+    assert len(before) == 1
+    assert len(last) == 20
+    assert len(set(last.values())) == 1
+    assert set(last.values()) != before
+
+
+async def test_a_relay_that_starts_before_its_servers_waits_and_says_so(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    nowhere = "127.0.0.1:1"
+    async with relay("postgresql://orders@127.0.0.1:1/x", brokers, tmp_path / "relay.log") as running:
+        await running.says("PostgreSQL: OperationalError")
+    async with relay(postgres_url, nowhere, tmp_path / "other.log") as running:
+        await running.says("no broker answers")
+        await asyncio.wait_for(running.stop(), 5)
