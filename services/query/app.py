@@ -13,6 +13,7 @@ from services.query.arrivals import Arrivals
 from services.query.documents.connecting import Connection
 from services.query.documents.customers import Customers
 from services.query.documents.feed import Feed
+from services.query.documents.freshness import Freshness
 from services.query.documents.generations import LiveGeneration
 from services.query.documents.history import History
 from services.query.documents.orders import Orders
@@ -89,7 +90,12 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
         Connection(url, settings.mongodb_database) as connection,
     ):
         live, feed, arrivals = LiveGeneration(connection), Feed(connection), Arrivals()
-        async with Orders(live) as orders, Customers(live) as customers, Hub(feed, live, arrivals) as hub:
+        async with (
+            Orders(live) as orders,
+            Customers(live) as customers,
+            Freshness(connection) as freshness,
+            Hub(feed, live, arrivals) as hub,
+        ):
             streams = LiveStreams(hub, feed, Namer(customers))
             queries = Queries(
                 orders=OrderQueries(orders, History(live), arrivals),
@@ -102,7 +108,7 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
                 return authenticator.missing()
 
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
-            routes = router(queries, streams, authenticator, lambda: 2147483647)
+            routes = router(queries, streams, authenticator, freshness.lag_ms)
             app = Operations(ProblemResponses(routes), readiness, registry)
             yield Service(_observed(app, settings, registry), readiness, hub)
 

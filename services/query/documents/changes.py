@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from services.query.documents.connecting import Connection, Pipeline
+from services.query.documents.connecting import RAW, Connection, Pipeline
 from services.query.documents.errors import CannotResumeError, DocumentsAwayError, translated, unresumable
 
 _BATCH: Final = 500
-# nested documents are decoded only when somebody asks for them
-_RAW: Final = CodecOptions(document_class=RawBSONDocument)
 
 Position = str
 """A place in the stream of changes: a resume token's text. Later ones sort after earlier ones."""
@@ -125,7 +121,7 @@ class ChangeStream:
 
     async def _ask(self, command: dict[str, Any], batch: str) -> Changes:
         with translated():
-            told = await self._connection.database.command(command, session=self._session, codec_options=_RAW)
+            told = await self._connection.database.command(command, session=self._session, codec_options=RAW)
         cursor = told["cursor"]
         self._cursor = cursor["id"]
         changes = cursor[batch]

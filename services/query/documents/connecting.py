@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference
 
 from services.query.documents.errors import translated
@@ -19,6 +20,8 @@ Row = dict[str, Any]
 Stage = Mapping[str, Any]
 Pipeline = Sequence[Stage]
 
+RAW: Final[CodecOptions[RawBSONDocument]] = CodecOptions(document_class=RawBSONDocument)
+"""Documents are decoded only when somebody looks into them."""
 READ_SECONDS: Final = 3.0
 """After this a read is given up and told to be away."""
 _LARGEST_BATCH: Final = 10_000
@@ -55,7 +58,15 @@ class Connection:
 
     async def aggregate(self, collection: str, pipeline: Pipeline) -> list[Row]:
         """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now."""
+        return await self._all(self.database.get_collection(collection), pipeline)
+
+    async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[RawBSONDocument]:
+        """As `aggregate`, but nothing is decoded yet."""
+        return await self._all(self.database.get_collection(collection, codec_options=RAW), pipeline)
+
+    @staticmethod
+    async def _all(collection: AsyncIOMotorCollection[Any], pipeline: Pipeline) -> list[Any]:
         with translated():
             async with asyncio.timeout(READ_SECONDS):
-                found = self.database[collection].aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
+                found = collection.aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
                 return await found.to_list(None)

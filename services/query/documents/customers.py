@@ -7,11 +7,11 @@ from typing import Final, Self
 from services.query.documents.batching import Batches
 from services.query.documents.connecting import Pipeline, Row
 from services.query.documents.generations import LiveGeneration, Named
-from services.query.documents.orders import CUSTOMERS, aware
+from services.query.documents.orders import aware
 from services.query.documents.shapes import Customer, CustomerSummary
+from shared.documents import CUSTOMER_SUMMARIES, CUSTOMERS
 from shared.money import Money
 
-SUMMARIES: Final = "customer_summaries"
 _COUNTS: Final = ("orderCount", "pendingCount", "shippedCount", "cancelledCount", "lifetimeValue")
 
 
@@ -40,7 +40,7 @@ class Customers:
             parts = [{"$match": {"customerId": customer_id}}]
             return [
                 {"$match": {"_id": customer_id}},
-                {"$unionWith": {"coll": named(SUMMARIES), "pipeline": parts}},
+                {"$unionWith": {"coll": named(CUSTOMER_SUMMARIES), "pipeline": parts}},
             ]
 
         rows = await self._live.read(CUSTOMERS, pipeline)

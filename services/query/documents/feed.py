@@ -17,12 +17,11 @@ from services.query.documents.changes import (
     right_behind,
 )
 from services.query.documents.connecting import Connection
-from services.query.documents.generations import GENERATIONS
-from services.query.documents.orders import CUSTOMERS, order_of
-from services.query.documents.products import PRODUCTS
+from services.query.documents.generations import Pointer
+from services.query.documents.orders import order_of
 from services.query.documents.shapes import Customer, Order
+from shared.documents import CUSTOMERS, FEED, GENERATIONS, PRODUCTS
 
-FEED: Final = "feed"
 _WRITTEN: Final = ["insert", "update", "replace"]
 _NOBODY: Final[Mapping[str, Any]] = {}
 
@@ -95,12 +94,12 @@ class Feed:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def all_news(self, generation: str, after: Position | None) -> "NewsStream":
-        """Every order event, and the customers, products and the pointer that change in `generation`.
+    def all_news(self, live: Pointer, after: Position | None) -> "NewsStream":
+        """Every order event, and the customers, products and the pointer that change in the live generation.
 
         From right behind `after` on, which may be a change of another generation.
         """
-        others = [GENERATIONS, f"{CUSTOMERS}__{generation}", f"{PRODUCTS}__{generation}"]
+        others = [GENERATIONS, live.named(CUSTOMERS), live.named(PRODUCTS)]
         matching = {
             "$or": [
                 {"ns.coll": FEED, "operationType": "insert"},

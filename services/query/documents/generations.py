@@ -1,22 +1,42 @@
 """Reads of the live generation: its pointer comes back in the round trip of the documents."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+from bson.raw_bson import RawBSONDocument
 
 from services.query.documents.connecting import Connection, Pipeline, Row, Stage
 from services.query.documents.errors import DocumentsAwayError, NoReadModelsError
+from shared.documents import GENERATIONS, LIVE, collection
 
-GENERATIONS: Final = "generations"
-LIVE: Final = "live"
 _TRIES: Final = 4
 _POINTER: Final[Pipeline] = (
     {"$match": {"_id": LIVE}},
-    {"$project": {"_id": 0, "pointer": "$generation"}},
+    {"$project": {"_id": 0, "generation": 1, "readModels": 1}},
 )
 _WITH_POINTER: Final[Stage] = {"$unionWith": {"coll": GENERATIONS, "pipeline": list(_POINTER)}}
 
+T = TypeVar("T", bound=Mapping[str, Any])
 Named = Callable[[str], str]
 """A read model's collection, in the generation that is being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """Which generation is live, and whose collection each read model has in it."""
+
+    generation: str
+    read_models: Mapping[str, str]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From the document."""
+        return cls(row["generation"], dict(row.get("readModels") or {}))
+
+    def named(self, read_model: str) -> str:
+        """The live collection of a read model."""
+        return collection(read_model, self.read_models.get(read_model, self.generation))
 
 
 class LiveGeneration:
@@ -24,14 +44,11 @@ class LiveGeneration:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._known: str | None = None
+        self._known: Pointer | None = None
 
-    async def generation(self) -> str:
-        """The live generation as last seen; asks when none was."""
-        if self._known is None:
-            self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
-        assert self._known is not None
-        return self._known
+    async def pointer(self) -> Pointer:
+        """The pointer as last seen; asks when none was."""
+        return self._known or self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
 
     def moved(self) -> None:
         """Forget what is known: the pointer was written."""
@@ -48,26 +65,35 @@ class LiveGeneration:
         return None
 
     async def read(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[Row]:
-        """What `pipeline` gives on the live collection of `read_model`.
+        """What `pipeline` gives on the live collection of `read_model`."""
+        return await self._read(self._connection.aggregate, read_model, pipeline)
 
-        The pointer is read behind the documents: if it still names their generation they were live when they
-        were read. If not, they are read again, from the one it names.
+    async def read_raw(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[RawBSONDocument]:
+        """As `read`, but nothing is decoded yet."""
+        return await self._read(self._connection.aggregate_raw, read_model, pipeline)
+
+    async def _read(
+        self,
+        aggregate: Callable[[str, Pipeline], Awaitable[list[T]]],
+        read_model: str,
+        pipeline: Callable[[Named], Pipeline],
+    ) -> list[T]:
+        """Read documents and then, in the same round trip, the pointer.
+
+        If it still names their generation they were live when they were read. If not, they are read again,
+        from the one it names.
         """
         for _ in range(_TRIES):
-            generation = await self.generation()
-
-            def named(name: str, generation: str = generation) -> str:
-                return f"{name}__{generation}"
-
-            stages = [*pipeline(named), _WITH_POINTER]
-            rows = await self._connection.aggregate(named(read_model), stages)
-            self._learn(rows[-1:])
-            if self._known == generation:
+            pointer = await self.pointer()
+            rows = await aggregate(pointer.named(read_model), [*pipeline(pointer.named), _WITH_POINTER])
+            if self._learn(rows[-1:]) == pointer:
                 rows.pop()
                 return rows
         raise DocumentsAwayError("the live generation keeps changing")
 
-    def _learn(self, rows: list[Row]) -> None:
-        self._known = rows[0].get("pointer") if rows else None
-        if self._known is None:
+    def _learn(self, rows: Sequence[Mapping[str, Any]]) -> Pointer:
+        if not rows or "generation" not in rows[0]:
+            self._known = None
             raise NoReadModelsError("no generation is live")
+        self._known = Pointer.of(rows[0])
+        return self._known

@@ -7,8 +7,8 @@ from services.query.documents.connecting import Pipeline, Row, Stage
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.orders import aware, customer_of, order_of, with_customer
 from services.query.documents.shapes import HistoryEntry, Order
+from shared.documents import ORDER_HISTORY
 
-HISTORY: Final = "order_history"
 _WITHOUT_ORDER: Final = {"order": 0}
 
 
@@ -28,7 +28,7 @@ class History:
                 {"$project": _WITHOUT_ORDER},
             ]
 
-        return [_entry(row) for row in await self._live.read(HISTORY, pipeline)]
+        return [_entry(row) for row in await self._live.read(ORDER_HISTORY, pipeline)]
 
     async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
         """Whose order it is and the order as of that version; None for what is not there."""
@@ -45,10 +45,10 @@ class History:
             return [
                 *wanted,
                 with_customer(named),
-                {"$unionWith": {"coll": named(HISTORY), "pipeline": first}},
+                {"$unionWith": {"coll": named(ORDER_HISTORY), "pipeline": first}},
             ]
 
-        rows = await self._live.read(HISTORY, pipeline)
+        rows = await self._live.read(ORDER_HISTORY, pipeline)
         if not rows:
             return None, None
         owner: str = rows[-1]["customerId"]

@@ -5,15 +5,17 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
+import bson
+
 from services.query.documents.batching import Batches
 from services.query.documents.connecting import Pipeline, Row, Stage
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.shapes import Item, Order, Page, PageKey
+from shared.documents import CUSTOMERS, ORDERS
 from shared.money import Money
 
-ORDERS: Final = "orders"
-CUSTOMERS: Final = "customers"
 _NOBODY: Final[Row] = {}
+_MOST_KNOWN: Final = 16_384
 _NEWEST_FIRST: Final = {"createdAt": -1, "_id": -1}
 
 
@@ -22,6 +24,7 @@ class Orders:
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
+        self._known: dict[bytes, Order] = {}
         self._single: Batches[str, Order] = Batches(self._read, "orders")
 
     async def get(self, order_id: str) -> Order | None:
@@ -32,8 +35,21 @@ class Orders:
         def pipeline(named: Named) -> Pipeline:
             return [{"$match": {"_id": {"$in": ids}}}, with_customer(named)]
 
-        rows = await self._live.read(ORDERS, pipeline)
-        return {row["_id"]: order_of(row["_id"], row, customer_of(row)) for row in rows}
+        orders = [self._decoded(bytes(row.raw)) for row in await self._live.read_raw(ORDERS, pipeline)]
+        return {order.id: order for order in orders}
+
+    def _decoded(self, raw: bytes) -> Order:
+        """The order that these bytes are: the same object for the same bytes, so that what others make of it
+        can be kept too. Nothing is kept of what the store would answer: it was just asked."""
+        order = self._known.get(raw)
+        if order is None:
+            row = bson.decode(raw)
+            order = order_of(row["_id"], row, customer_of(row))
+            if len(self._known) >= _MOST_KNOWN:
+                # dictionaries keep the order of insertion: the oldest goes
+                del self._known[next(iter(self._known))]
+            self._known[raw] = order
+        return order
 
     async def page(
         self, *, customer_id: str | None, status: str | None, after: PageKey | None, limit: int

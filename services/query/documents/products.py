@@ -1,15 +1,12 @@
 """Products and how often they were sold."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from services.query.documents.connecting import Pipeline, Row
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.shapes import Product
+from shared.documents import PRODUCT_SALES, PRODUCTS
 from shared.money import Money
-
-PRODUCTS: Final = "products"
-SALES: Final = "product_sales"
 
 
 class Products:
@@ -25,7 +22,7 @@ class Products:
             parts = [{"$match": {"productId": product_id}}, {"$project": {"_id": 0, "unitsSold": 1}}]
             return [
                 {"$match": {"_id": product_id}},
-                {"$unionWith": {"coll": named(SALES), "pipeline": parts}},
+                {"$unionWith": {"coll": named(PRODUCT_SALES), "pipeline": parts}},
             ]
 
         rows = await self._live.read(PRODUCTS, pipeline)
@@ -45,7 +42,7 @@ class Products:
                 {"$limit": limit + 1},
                 {
                     "$lookup": {
-                        "from": named(SALES),
+                        "from": named(PRODUCT_SALES),
                         "localField": "_id",
                         "foreignField": "productId",
                         "as": "sales",

@@ -1,14 +1,12 @@
 """What was ordered, day by day."""
 
 from datetime import date
-from typing import Final
 
 from services.query.documents.connecting import Pipeline
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.shapes import DailySales
+from shared.documents import DAILY_SALES
 from shared.money import Money
-
-DAILY: Final = "daily_sales"
 
 
 class Sales:
@@ -35,7 +33,7 @@ class Sales:
                 {"$sort": {"_id": 1}},
             ]
 
-        rows = await self._live.read(DAILY, pipeline)
+        rows = await self._live.read(DAILY_SALES, pipeline)
         return [
             DailySales(row["_id"], row["orders"], row["cancelled"], Money(row["revenue"])) for row in rows
         ]

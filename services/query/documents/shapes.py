@@ -18,7 +18,7 @@ class Item:
     price: Money
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Order:
     """An order, and its customer's name and address of now; None before they are known and once erased."""
 

@@ -1,10 +1,12 @@
 """How an answer from a read model goes out: validators, compression, freshness."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from starlette.types import Scope, Send
 
 from shared.problems import Problem
@@ -22,6 +24,20 @@ Lag = Callable[[], int]
 """How many milliseconds the documents may be behind, now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A JSON document as bytes, and its validator."""
+
+    body: bytes
+    etag: bytes
+
+
+def representation(document: Mapping[str, Any]) -> Representation:
+    """The document as it goes out."""
+    body = orjson.dumps(document)
+    return Representation(body, b'"%s"' % blake2b(body, digest_size=12).hexdigest().encode())
+
+
 def lag_header(lag: Lag) -> tuple[bytes, bytes]:
     """The freshness of whatever was read."""
     return _LAG, b"%d" % lag()
@@ -33,9 +49,11 @@ def with_lag(problem: Problem, lag: Lag) -> Problem:
     return problem
 
 
-async def answer(scope: Scope, send: Send, body: bytes, lag: Lag, waited: float | None = None) -> None:
+async def answer(
+    scope: Scope, send: Send, found: Representation, lag: Lag, waited: float | None = None
+) -> None:
     """Send a representation, or 304 when the caller has it."""
-    etag = b'"%s"' % blake2b(body, digest_size=12).hexdigest().encode()
+    body, etag = found.body, found.etag
     known, compress = _conditions(scope)
     headers = [(b"etag", etag), _CACHE, _VARY, lag_header(lag)]
     if waited is not None:

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
-from services.query.http.answering import Lag, answer, with_lag
+from services.query.http.answering import Lag, Representation, answer, representation, with_lag
 from services.query.http.parameters import Parameters
 from services.query.http.waiting import ClientGoneError
 from shared.auth import Authenticator, Principal
@@ -36,8 +35,8 @@ class Asked:
         return found
 
 
-Query = Callable[[Asked], Awaitable[dict[str, Any]]]
-"""Gives the representation as plain JSON values, or raises a `Problem`."""
+Query = Callable[[Asked], Awaitable[dict[str, Any] | Representation]]
+"""Gives the answer as plain JSON values, or as they go out; or raises a `Problem`."""
 
 
 class QueryEndpoint:
@@ -62,7 +61,9 @@ class QueryEndpoint:
             raise
         except ClientGoneError:
             return
-        await answer(scope, send, orjson.dumps(found), self._lag, asked.waited)
+        if isinstance(found, dict):
+            found = representation(found)
+        await answer(scope, send, found, self._lag, asked.waited)
 
 
 def require_reading(scope: Scope) -> None:

@@ -1,11 +1,13 @@
 """Orders over HTTP."""
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from services.query.arrivals import Arrivals, Kind
 from services.query.documents.history import History
 from services.query.documents.orders import Orders
 from services.query.documents.shapes import HistoryEntry, Order, PageKey
+from services.query.http.answering import Representation, representation
 from services.query.http.cursors import after_order, order_key
 from services.query.http.endpoint import Asked
 from services.query.http.parameters import wait_seconds
@@ -14,6 +16,8 @@ from services.query.http.waiting import at_least
 from services.query.representations import history_json, order_json, timeline_json
 from shared.auth import STAFF, Principal
 from shared.problems import Problem
+
+_REMEMBERED: Final = 16_384
 
 
 class OrderQueries:
@@ -24,7 +28,7 @@ class OrderQueries:
         self._history = history
         self._arrivals = arrivals
 
-    async def one(self, asked: Asked) -> dict[str, Any]:
+    async def one(self, asked: Asked) -> Representation:
         """An order, as it is or as it was."""
         order_id = asked.path["orderId"]
         given = asked.parameters
@@ -37,7 +41,7 @@ class OrderQueries:
         if least is not None:
             found = await self._at_least(asked, order_id, least)
             if not past:
-                return order_json(found)
+                return represented(found)
         if past:
             owner, was = (
                 await self._history.at_time(order_id, as_of)
@@ -47,11 +51,11 @@ class OrderQueries:
             _require_owner(asked.caller, owner)
             if was is None:
                 raise Problem(VERSION_NOT_FOUND, "The order has no such version, or was not there yet.")
-            return order_json(was)
+            return represented(was)
         order = await self._orders.get(order_id)
         if order is None or not may_see(asked.caller, order):
             raise not_found()
-        return order_json(order)
+        return represented(order)
 
     async def _at_least(self, asked: Asked, order_id: str, version: int) -> Order:
         asked.waited = wait_seconds(asked.scope)
@@ -96,6 +100,12 @@ class OrderQueries:
         entries = await self._history.entries(asked.path["orderId"])
         _require_owner(asked.caller, entries[0].customer_id if entries else None)
         return entries
+
+
+@lru_cache(_REMEMBERED)
+def represented(order: Order) -> Representation:
+    """The order as it goes out; made once for each object, which comes again while the order is the same."""
+    return representation(order_json(order))
 
 
 def may_see(caller: Principal, order: Order) -> bool:

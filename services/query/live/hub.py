@@ -84,8 +84,8 @@ class Hub:
 
     async def _follow(self) -> None:
         """Read news until the pointer moves, from where the last reading ended."""
-        generation = await self._live.generation()
-        async with self._feed.all_news(generation, self._position) as stream:
+        pointer = await self._live.pointer()
+        async with self._feed.all_news(pointer, self._position) as stream:
             # whatever changed before this stream stood is seen by looking again
             self._arrivals.anything_may_have_changed()
             while True:

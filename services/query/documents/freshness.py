@@ -1,0 +1,93 @@
+"""How far the documents may be behind, followed for the whole process by one reader."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+
+from services.query.documents.connecting import Connection, Row
+from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.orders import aware
+from shared.documents import CHECKPOINTS, HEARTBEATS
+from shared.freshness import Checkpoint, Heartbeat, fresh_as_of, lag_ms
+
+_EVERY_SECONDS: Final = 0.2
+_OVERLAP: Final = timedelta(seconds=2)
+"""Heartbeats are written by several instances: one may come to stand before one already seen."""
+_KEPT: Final = timedelta(minutes=1)
+_MOST_KEPT: Final = 20_000
+_log = logging.getLogger(__name__)
+
+
+class Freshness:
+    """Knows up to which moment all committed events are in the live documents.
+
+    That moment only comes from a heartbeat that the live checkpoints have passed, so that whatever dies on
+    the way (relay, broker, projection, MongoDB, this reader) lets the lag grow.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._seen_up_to: datetime | None = None
+        self._as_of: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="freshness")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def lag_ms(self) -> int:
+        """How many milliseconds the documents may be behind, now."""
+        return lag_ms(datetime.now(UTC), self._as_of)
+
+    async def _run(self) -> None:
+        away = False
+        while True:
+            try:
+                await self._look()
+                away = False
+            except DocumentsAwayError as error:
+                if not away:
+                    _log.warning("freshness cannot be followed: %s", error)
+                away = True
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _look(self) -> None:
+        beats: list[Mapping[str, Any]] = [{"$addFields": {"beat": True}}]
+        if self._seen_up_to is not None:
+            beats.insert(0, {"$match": {"at": {"$gt": self._seen_up_to - _OVERLAP}}})
+        rows = await self._connection.aggregate(
+            CHECKPOINTS,
+            [{"$match": {"live": True}}, {"$unionWith": {"coll": HEARTBEATS, "pipeline": beats}}],
+        )
+        checkpoints = {
+            (row["topic"], row["partition"]): Checkpoint.of(row) for row in rows if "beat" not in row
+        }
+        for row in rows:
+            if "beat" in row:
+                self._heard(row)
+        self._as_of = fresh_as_of(self._heartbeats.values(), checkpoints)
+        self._forget()
+
+    def _heard(self, row: Row) -> None:
+        self._heartbeats[row["_id"]] = Heartbeat.of(row, aware(row["t"]))
+        if self._seen_up_to is None or row["at"] > self._seen_up_to:
+            self._seen_up_to = row["at"]
+
+    def _forget(self) -> None:
+        """Drop what can't matter any more: beats well before the one that was passed."""
+        if self._as_of is None and len(self._heartbeats) < _MOST_KEPT:
+            return
+        oldest = datetime.min.replace(tzinfo=UTC) if self._as_of is None else self._as_of - _KEPT
+        kept = [(name, beat) for name, beat in self._heartbeats.items() if beat.t >= oldest]
+        self._heartbeats = dict(kept[-_MOST_KEPT:])
