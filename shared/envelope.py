@@ -24,6 +24,11 @@ def dump_data(event: Event) -> dict[str, Any]:
     return dumped
 
 
+def dump_data_json(event: Event) -> bytes:
+    """The same as JSON text in UTF-8."""
+    return _ADAPTERS[type(event).__name__].dump_json(event, by_alias=True)
+
+
 def load_data(event_type: str, data: object) -> Event:
     """Read an event's data of its newest schema version.
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 def rfc3339(moment: datetime) -> str:
     """`moment` (aware) as text; what is below a millisecond is cut off."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -72,6 +72,10 @@ class Body(BaseModel):
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, validate_by_name=False
     )
 
+    def names(self) -> int:
+        """How many names stand in its JSON: every field is required, and nothing else is allowed."""
+        return len(type(self).model_fields)
+
 
 class CustomerDetails(Body):
     """A customer's name and address, both personal data."""
@@ -104,6 +108,10 @@ class NewOrder(Body):
     """What a customer orders; prices are the products' at that moment."""
 
     items: Annotated[list[OrderLine], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+
+    def names(self) -> int:
+        """Its own, and two of each line."""
+        return 1 + 2 * len(self.items)
 
 
 class Cancellation(Body):

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 from services.command.store.personal_data import decrypt, encrypt
 from services.command.store.upcasting import upcast
-from shared.envelope import dump_data, load_data
+from shared.envelope import dump_data, dump_data_json, load_data
 from shared.events import CustomerDetailsChanged, CustomerRegistered, Event
 from shared.events.customer import PERSONAL_FIELDS
 
@@ -26,10 +28,11 @@ def _opened(values: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
     return {name: decrypt(value, key) if name in PERSONAL_FIELDS else value for name, value in values.items()}
 
 
-def encode_event(event: Event, key: bytes | None) -> dict[str, Any]:
-    """An event's data as it is stored: personal fields encrypted under `key`."""
-    data = dump_data(event)
-    return _sealed(data, key) if type(event).__name__ in _PERSONAL_TYPES else data
+def encode_event(event: Event, key: bytes | None) -> str:
+    """An event's data as the JSON that is stored: personal fields encrypted under `key`."""
+    if type(event).__name__ in _PERSONAL_TYPES:
+        return orjson.dumps(_sealed(dump_data(event), key)).decode()
+    return dump_data_json(event).decode()
 
 
 def decode_event(event_type: str, schema_version: int, data: dict[str, Any], key: bytes | None) -> Event:

@@ -96,7 +96,7 @@ def _to_store(
     rows = []
     for version, event in enumerate(events, loaded.version + 1):
         state = command.aggregate.evolve(state, event)
-        data = orjson.dumps(encode_event(event, key)).decode()
+        data = encode_event(event, key)
         rows.append(StoredEvent(version, uuid7(), type(event).__name__, event.schema_version, data))
     at = whole_milliseconds(now)
     metadata = {
