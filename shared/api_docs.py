@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 
 _VENDOR: Final = files("swagger_ui_bundle") / "vendor"
 _POLICY: Final = (
@@ -25,6 +29,21 @@ _PAGE: Final = """<!doctype html>
 _START: Final = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLinking: true });\n'
 
 
+class _Reading:
+    """Passes GET and HEAD on to `app`; what goes wrong is a `Problem`, as everywhere else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise Problem(METHOD_NOT_ALLOWED, "Here goes GET, HEAD.", headers=[(b"allow", b"GET, HEAD")])
+        try:
+            await self._app(scope, receive, send)
+        except HTTPException:
+            raise Problem(NOT_FOUND, "There is no such page.") from None
+
+
 def docs_routes(title: str) -> Sequence[BaseRoute]:
     """The routes of the page, its script and its assets; the document stands at `/openapi.json`."""
     (bundle,) = (str(folder) for folder in _VENDOR.iterdir() if folder.name.startswith("swagger-ui-"))
@@ -32,7 +51,7 @@ def docs_routes(title: str) -> Sequence[BaseRoute]:
     page = HTMLResponse(_PAGE.format(title=title), headers=headers)
     start = HTMLResponse(_START, media_type="text/javascript")
     return [
-        Route("/docs", page),
-        Route("/docs/start.js", start),
-        Mount("/docs/assets", StaticFiles(directory=bundle)),
+        Route("/docs", _Reading(page)),
+        Route("/docs/start.js", _Reading(start)),
+        Mount("/docs/assets", _Reading(StaticFiles(directory=bundle))),
     ]
