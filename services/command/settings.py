@@ -96,6 +96,10 @@ class RelaySettings(ServingSettings, StoreSettings, KafkaSettings, SchemaSetting
     relay_shards: Annotated[int, Field(ge=1, le=64)] = 1
 
 
+class RepublishSettings(StoreSettings, KafkaSettings, SchemaSettings):
+    """The job that writes history into the topics again."""
+
+
 class TopicsSettings(KafkaSettings, StoreSettings):
     """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move."""
 

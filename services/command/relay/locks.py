@@ -61,6 +61,13 @@ class PublisherLock:
             self.wanted.set()
 
 
+async def stay_alive(session: Connection) -> None:
+    """Tell the server each second that we live; raises when the session is lost."""
+    while True:
+        await session.execute("SELECT 1")
+        await asyncio.sleep(_PING_SECONDS)
+
+
 class Gate:
     """The right to publish in the place of all publishers, whatever the number of shards."""
 

@@ -54,9 +54,7 @@ class Outbox:
         cursor = await self._session.execute(sql("list_set_aside"))
         self.set_aside = {stream for (stream,) in await cursor.fetchall()}
 
-    async def put_aside(self, stream_id: str, position: int, error: str) -> None:
-        """Set a stream aside, from `position` on."""
-        await self._session.execute(
-            sql("set_aside"), {"stream_id": stream_id, "position": position, "error": error}
-        )
-        self.set_aside.add(stream_id)
+
+async def put_aside(session: Connection, stream_id: str, position: int, error: str) -> None:
+    """Set a stream aside, from `position` on, in the session that holds its shard's lock or the gate."""
+    await session.execute(sql("set_aside"), {"stream_id": stream_id, "position": position, "error": error})

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,7 @@ class Publisher:
         encoder: Encoder,
         sender: Sender,
         metrics: RelayMetrics,
+        regained: Callable[[], Awaitable[None]],
     ) -> None:
         self._outbox = outbox
         self._lock = lock
@@ -44,6 +46,7 @@ class Publisher:
         self._encode = encoder
         self._sender = sender
         self._metrics = metrics
+        self._regained = regained
         self._in_flight: set[int] = set()
         self._read: asyncio.Queue[Chunk] = asyncio.Queue(_AHEAD)
         self._sent: asyncio.Queue[Chunk] = asyncio.Queue()
@@ -104,9 +107,7 @@ class Publisher:
             await self._gone.wait_for(lambda: not self._in_flight)
         self.publishing.clear()
         await self._lock.give_way()
-        await self._outbox.load_set_aside()
-        await self._incarnations.check()
-        await self._incarnations.check_beginnings()
+        await self._regained()
         self.publishing.set()
 
     async def _sending(self) -> None:

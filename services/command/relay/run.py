@@ -1,10 +1,12 @@
 """The relay process: a publisher or standby for each shard, and what operators ask."""
 
 import asyncio
+from typing import Final
 
 import psycopg
+from confluent_kafka import KafkaException
 
-from services.command.relay.cluster import Cluster
+from services.command.relay.cluster import Cluster, ClusterAwayError
 from services.command.relay.connecting import connect
 from services.command.relay.listening import Listener
 from services.command.relay.metrics import RelayMetrics
@@ -23,6 +25,9 @@ from shared.telemetry import (
     stop_signal,
 )
 from shared.telemetry.operations import nothing_here
+from shared.topics import CATEGORIES, HEARTBEATS
+
+_ASK_SECONDS: Final = 1.5
 
 
 def main() -> None:
@@ -36,6 +41,7 @@ async def _run(settings: RelaySettings) -> None:
     stopping = stop_signal()
     registry = new_registry()
     url = settings.postgres_url.get_secret_value()
+    needed = (*CATEGORIES, HEARTBEATS)
     metrics = RelayMetrics(registry)
     cluster = Cluster(settings)
     listener = Listener(url)
@@ -53,7 +59,16 @@ async def _run(settings: RelaySettings) -> None:
         faults = {shard.fault for shard in shards if shard.fault is not None}
         return "; ".join(sorted(faults)) or None
 
-    readiness = Readiness({"postgres": postgres, "publishers": publishers})
+    async def kafka() -> str | None:
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                found = await cluster.describe(needed)
+        except (ClusterAwayError, KafkaException, TimeoutError):
+            return "no broker answers"
+        missing = [topic for topic in needed if topic not in found]
+        return f"topics are missing: {', '.join(missing)}" if missing else None
+
+    readiness = Readiness({"postgres": postgres, "kafka": kafka, "publishers": publishers})
     app = Observed(Operations(nothing_here, readiness, registry), RequestMetrics(registry))
     async with serve(app, settings.host, settings.port), asyncio.TaskGroup() as tasks:
         working = [tasks.create_task(work) for work in (listener.run(), *(shard.run() for shard in shards))]

@@ -13,6 +13,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
+    ProducerClosed,
     RecordListTooLargeError,
 )
 
@@ -29,7 +30,8 @@ REFUSALS: Final = (
 """What no repetition mends."""
 _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
-_DISCARD_SECONDS: Final = 1.0
+_DISCARD_SECONDS: Final = 0.5
+_ROUND_SECONDS: Final = 20.0
 Place = tuple[str, int]
 
 
@@ -70,9 +72,11 @@ async def _discard(made: AIOKafkaProducer) -> None:
     try:
         await asyncio.wait_for(made.stop(), _DISCARD_SECONDS)
     except (TimeoutError, KafkaError):
-        # stop() waits for batches to be delivered, which is what we gave up
-        with contextlib.suppress(KafkaError):
-            await made.client.close()
+        # stop() waits for batches to be delivered, which is what we gave up; it knows no other end
+        await made.client.close()
+        if made._sender is not None:
+            await made._sender.close()
+        made._message_accumulator.fail_all(ProducerClosed())
 
 
 class Sender:
@@ -86,7 +90,8 @@ class Sender:
     async def send(self, records: Iterable[Record]) -> None:
         """Send the records, of each partition in their order, and wait until all are acknowledged.
 
-        Raises `RefusedError`, `BatchRefusedError`, `KafkaError`; then this producer is of no more use.
+        Raises `RefusedError`, `BatchRefusedError`, `KafkaError`, `TimeoutError`; then this producer is of no
+        more use.
         """
         waiting: dict[Place, deque[Record]] = defaultdict(deque)
         for record in records:
@@ -94,7 +99,9 @@ class Sender:
         while waiting:
             # all are given to the producer before it wakes, and so share one request per broker
             sent = [(place, *await self._batch(place, queue)) for place, queue in waiting.items()]
-            answers = await asyncio.gather(*(answer for *_, answer in sent), return_exceptions=True)
+            # an idempotent producer tries for ever: what takes too long is a failure all the same
+            async with asyncio.timeout(_ROUND_SECONDS):
+                answers = await asyncio.gather(*(answer for *_, answer in sent), return_exceptions=True)
             for (place, batch, _), answer in zip(sent, answers, strict=True):
                 if isinstance(answer, BaseException):
                     raise self._failure(place, batch, answer)

@@ -16,7 +16,7 @@ from services.command.relay.incarnations import Incarnations, TopicRemadeError, 
 from services.command.relay.listening import Listener
 from services.command.relay.locks import PublisherLock
 from services.command.relay.metrics import RelayMetrics
-from services.command.relay.outbox import Outbox
+from services.command.relay.outbox import Outbox, put_aside
 from services.command.relay.publishing import Publisher
 from services.command.relay.records import Encoder
 from services.command.relay.sending import BatchRefusedError, Place, RefusedError, Sender, producer
@@ -99,12 +99,19 @@ class Shard:
                 await asyncio.sleep(_STANDBY_SECONDS)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(lock.keep())
-                tasks.create_task(self._publish(session, lock))
+                tasks.create_task(self._keep_publishing(session, lock))
 
     def _standing_by(self) -> None:
         if self.fault is not None:
             _log.info("shard %d has a publisher; standing by", self._number)
         self.fault, self._failed = None, 0
+
+    async def _keep_publishing(self, session: Connection, lock: PublisherLock) -> None:
+        while True:
+            try:
+                await self._publish(session, lock)
+            except* RefusedError as group:
+                await self._set_aside(session, group)
 
     async def _publish(self, session: Connection, lock: PublisherLock) -> None:
         number, shards = self._number, self._settings.relay_shards
@@ -116,15 +123,18 @@ class Shard:
             async with producer(self._settings) as made:
                 encoder = Encoder(self._settings.schema_base, incarnations.partitions, incarnations.ids)
                 sender = Sender(made, self._limits)
-                publisher = Publisher(outbox, lock, incarnations, encoder, sender, self._metrics)
+
+                async def regained() -> None:
+                    await outbox.load_set_aside()
+                    if (await self._topics(reading)).ids != incarnations.ids:
+                        raise TopicRemadeError("topics were emptied and filled again")
+
+                publisher = Publisher(outbox, lock, incarnations, encoder, sender, self._metrics, regained)
                 beats = Heartbeats(
                     outbox, self._cluster, incarnations, made, publisher.publishing, self._metrics,
                     shards=shards, shard=number,
                 )  # fmt: skip
-                try:
-                    await self._work(publisher, beats, outbox, lock)
-                except* RefusedError as group:
-                    await self._set_aside(outbox, group)
+                await self._work(publisher, beats, outbox, lock)
 
     async def _topics(self, connection: Connection) -> Incarnations:
         if HEARTBEATS not in await self._cluster.describe([HEARTBEATS]):
@@ -163,13 +173,13 @@ class Shard:
             self._failed = 0
             await asyncio.sleep(_DEPTH_SECONDS)
 
-    async def _set_aside(self, outbox: Outbox, group: BaseExceptionGroup[RefusedError]) -> None:
+    async def _set_aside(self, session: Connection, group: BaseExceptionGroup[RefusedError]) -> None:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, RefusedError):
             record = error.record
-            await outbox.put_aside(record.stream_id, record.position, error.reason)
+            await put_aside(session, record.stream_id, record.position, error.reason)
             self._metrics.set_aside.labels(record.topic).inc()
             _log.error(
                 "stream %s is set aside from event %d on: Kafka refuses it (%s); later ones wait with it",

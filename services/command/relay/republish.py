@@ -1,0 +1,145 @@
+"""The job that writes history into the topics again, while commands are accepted and the relay goes on.
+
+Into a topic that holds its history, page by page, the relay having its turn between the pages: readers see
+repeats. Into one that was made anew or emptied, everything at once, the relay waiting: what it may have
+published there meanwhile is deleted first, so that the topic is in order for whoever begins it.
+"""
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
+from services.command.relay.connecting import Connection, connect
+from services.command.relay.history import History, Row, Writer
+from services.command.relay.incarnations import TopicRemadeError
+from services.command.relay.locks import Gate, stay_alive
+from services.command.relay.outbox import put_aside
+from services.command.relay.sql import sql
+from services.command.settings import RepublishSettings
+from shared.settings import read_settings
+from shared.telemetry import configure_logging
+from shared.topics import CATEGORIES
+
+_log = logging.getLogger(__name__)
+_FAULTS: Final = (ClusterAwayError, KafkaError, KafkaException, TopicMissingError, TopicRemadeError, OSError)
+
+
+class Republish:
+    """One run of the job."""
+
+    def __init__(self, settings: RepublishSettings, session: Connection, reading: Connection) -> None:
+        self._cluster = Cluster(settings)
+        self._session = session
+        self._reading = reading
+        self._gate = Gate(session, reading)
+        self._writer = Writer(settings, session)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+
+    async def run(self, topics: Sequence[str], after: int) -> None:
+        """Write the events of `topics` behind the position `after` again.
+
+        Raises one of `_FAULTS` or `psycopg.Error`; it can be run again.
+        """
+        try:
+            async with self._gate:
+                await self._session.execute(sql("retry_set_aside"), {"topics": list(topics)})
+            await self._writer.see_topics(self._cluster)
+            known = self._writer.incarnations
+            # a part of its history does not put a topic in order again
+            empty = [] if after else [topic for topic in topics if not known[topic].complete]
+            whole = [topic for topic in topics if topic not in empty]
+            with self._progress:
+                if empty:
+                    await self._refill(empty)
+                if whole:
+                    await self._repeat(whole, after)
+        finally:
+            await self._writer.close()
+
+    async def _refill(self, topics: Sequence[str]) -> None:
+        async with self._gate:
+            await self._clear(topics)
+            await self._writer.see_topics(self._cluster)
+            history = History(self._reading, topics, 0)
+            task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())
+            async for rows in history.pages():
+                await self._send(rows)
+                self._progress.advance(task, len(rows))
+            ids = [self._writer.incarnations[topic].id for topic in topics]
+            await self._session.execute(sql("complete_incarnations"), {"incarnations": ids})
+
+    async def _clear(self, topics: Sequence[str]) -> None:
+        partitions = {topic: self._writer.incarnations.partitions[topic] for topic in topics}
+        starts = await self._cluster.first_offsets(partitions)
+        for topic, ends in (await self._cluster.end_offsets(partitions)).items():
+            if ends != starts[topic]:
+                _log.info("emptying topic %s: it holds a part of its history", topic)
+                await self._cluster.empty(topic, ends)
+
+    async def _repeat(self, topics: Sequence[str], after: int) -> None:
+        history = History(self._reading, topics, after)
+        task = self._progress.add_task(f"repeating {', '.join(topics)}", total=await history.measure())
+        async for rows in history.pages():
+            async with self._gate:
+                await self._send(rows)
+            self._progress.advance(task, len(rows))
+
+    async def _send(self, rows: Sequence[Row]) -> None:
+        for record, reason in await self._writer.send(rows):
+            await put_aside(self._session, record.stream_id, record.position, reason)
+            _log.error(
+                "stream %s is set aside from event %d on: Kafka refuses it (%s)",
+                record.stream_id,
+                record.position,
+                reason,
+            )
+
+
+async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -> None:
+    url = settings.postgres_url.get_secret_value()
+    async with await connect(url, mortal=True) as session, await connect(url) as reading:
+        work = asyncio.create_task(Republish(settings, session, reading).run(topics, after))
+        alive = asyncio.create_task(stay_alive(session))
+        # whoever lost the session must not go on as if the gate were still its own
+        await asyncio.wait([work, alive], return_when=asyncio.FIRST_COMPLETED)
+        for task in (work, alive):
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if alive.done() and not alive.cancelled():
+            alive.result()
+        work.result()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write history again: all topics, or those named by `--topic`, from a position on or all of it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.command republish",
+        description="Writes history into the topics again. Safe beside running services; can be repeated.",
+    )
+    parser.add_argument("--topic", action="append", choices=CATEGORIES, help="only this one; may be repeated")
+    parser.add_argument("--from", dest="start", type=int, default=0, metavar="POSITION", help="begin there")
+    given = parser.parse_args(arguments)
+    settings = read_settings(RepublishSettings)
+    configure_logging(settings.log_level, settings.log_format, service="republish")
+    try:
+        asyncio.run(_run(settings, given.topic or CATEGORIES, max(0, given.start - 1)))
+    except (*_FAULTS, psycopg.Error) as error:
+        ours = isinstance(error, ClusterAwayError | TopicMissingError | TopicRemadeError)
+        _log.error("not done, run it again: %s", error if ours else type(error).__name__)
+        raise SystemExit(1) from None

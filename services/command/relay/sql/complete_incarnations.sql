@@ -1,0 +1,2 @@
+-- They hold their history from the beginning.
+UPDATE topic_incarnations SET complete = true WHERE incarnation = ANY (%(incarnations)s)

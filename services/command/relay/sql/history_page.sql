@@ -1,0 +1,11 @@
+-- A page of what was published before: what waits in the outbox or is set aside is the relay's to publish first.
+SELECT position, event_id::text, category, subject, version, type, schema_version, data,
+    metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt', occurred_at, recorded_at
+FROM events e
+WHERE position > %(after)s AND position <= %(last)s AND category = ANY (%(topics)s)
+    AND NOT EXISTS (SELECT FROM outbox o WHERE o.position = e.position)
+    AND NOT EXISTS (
+        SELECT FROM set_aside s WHERE s.stream_id = e.stream_id AND s.first_position <= e.position
+    )
+ORDER BY position
+LIMIT %(limit)s

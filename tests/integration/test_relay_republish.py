@@ -1,0 +1,128 @@
+"""Republishing: history into the topics again, beside a relay at work."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from services.command.relay.cluster import answered
+from shared.times import parse_rfc3339
+from tests.relaying import (
+    ROOT,
+    cluster,
+    counted,
+    first_sights,
+    heartbeats,
+    published,
+    read,
+    relay,
+    remake_topics,
+    store,
+)
+from tests.servers import Server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture
+async def brokers(kafka: Server) -> AsyncIterator[str]:
+    """The broker with empty topics."""
+    await remake_topics(kafka.url)
+    yield kafka.url
+
+
+async def republish(postgres: str, kafka: str, *arguments: str) -> str:
+    """Run the job; what it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.command", "republish", *arguments),
+        cwd=ROOT,
+        env={**os.environ, "POSTGRES_URL": postgres, "KAFKA_BOOTSTRAP_SERVERS": kafka},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def test_whole_topics_are_repeated_while_new_events_go_out(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    old = counted(250, 20)
+    await store(postgres_url, old)
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+        job = asyncio.create_task(republish(postgres_url, brokers))
+        version = 20
+        while not job.done():
+            version += 1
+            await store(postgres_url, [(f"orders/s{n}", version) for n in range(50)])
+            await published(postgres_url)
+        await job
+    seen = await read(brokers)
+    assert len({each.incarnation for each in seen if each.topic == "orders"}) == 1
+    expected = {f"orders/s{n}": list(range(1, (version if n < 50 else 20) + 1)) for n in range(250)}
+    assert first_sights(seen) == expected
+    # its share of the new events may have been in the topic before the job took count of them
+    assert len(seen) >= 2 * len(old) + 50 * (version - 20)
+    times = [parse_rfc3339(beat["t"]).timestamp() for beat in await heartbeats(brokers)]
+    assert max(after - before for before, after in pairwise(times)) < 2, "it stayed fresh"
+
+
+async def test_a_topic_made_anew_is_whole_and_in_order_again_after_one_command(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, [*counted(100, 5), *counted(10, 2, "products")])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await published(postgres_url)
+        await remake_topics(brokers)
+        await store(postgres_url, [(f"orders/s{n}", 6) for n in range(100)])
+        await published(postgres_url)
+        await running.says("topic orders does not hold its history")
+        assert "emptying topic orders" in await republish(postgres_url, brokers)
+        await store(postgres_url, [(f"orders/s{n}", 7) for n in range(100)])
+        await published(postgres_url)
+    seen = await read(brokers)
+    orders = {f"orders/s{n}": list(range(1, 8)) for n in range(100)}
+    assert first_sights(seen) == {**orders, **{f"products/s{n}": [1, 2] for n in range(10)}}
+    assert len(seen) == 100 * 7 + 20
+    assert len({each.incarnation for each in seen}) == 2
+
+
+async def test_only_what_is_asked_for_is_repeated(postgres_url: str, brokers: str, tmp_path: Path) -> None:
+    await store(postgres_url, [*counted(10, 1), *counted(10, 1, "products")])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+        await republish(postgres_url, brokers, "--topic", "products", "--from", "16")
+    seen = await read(brokers)
+    assert len([each for each in seen if each.topic == "orders"]) == 10
+    again = sorted(each.position for each in seen if each.topic == "products")
+    assert again == sorted([*range(11, 21), *range(16, 21)])
+
+
+async def test_a_stream_that_was_set_aside_gets_another_try(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, [("orders/big", 1)])
+    await store(postgres_url, [("orders/big", 2)], reason="x" * 1_100_000)
+    await store(postgres_url, [("orders/big", 3)])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await running.says("orders/big is set aside from event 2 on")
+        await published(postgres_url)
+        larger = ConfigEntry("max.message.bytes", "3000000", incremental_operation=AlterConfigOpType.SET)
+        changed = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[larger])
+        admin = cluster(brokers).admin  # its answers end with it
+        for answer in admin.incremental_alter_configs([changed]).values():
+            await answered(answer)
+        await republish(postgres_url, brokers)
+        await published(postgres_url)
+        await store(postgres_url, [("orders/big", 4)])
+        await published(postgres_url)
+    assert first_sights(await read(brokers)) == {"orders/big": [1, 2, 3, 4]}
