@@ -19,6 +19,10 @@ async def _nothing() -> None:
     return None
 
 
+def _as_it_is(line: str) -> str | None:
+    return line
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One process of the system. `user` is another account to run it under, when we are root."""
@@ -31,6 +35,8 @@ class Program:
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     before_start: Callable[[], Awaitable[None]] = _nothing
+    retold: Callable[[str], str | None] = _as_it_is
+    """A line of its log as it is shown; None for one that is not."""
 
     async def start(self, output: int | None = None) -> asyncio.subprocess.Process:
         """Start it in a session of its own, so that a terminal's Ctrl-C reaches only whoever supervises.

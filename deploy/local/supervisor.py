@@ -101,9 +101,10 @@ class Supervised:
             self._show(rest)
 
     def _show(self, line: bytes) -> None:
-        text = line.decode(errors="replace").rstrip()
-        self._last.append(text)
-        say(self.program.name, text)
+        text = self.program.retold(line.decode(errors="replace").rstrip())
+        if text is not None:
+            self._last.append(text)
+            say(self.program.name, text)
 
     async def _probe(self, process: asyncio.subprocess.Process) -> None:
         started, why, told = time.monotonic(), None, 10.0

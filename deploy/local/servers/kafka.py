@@ -23,7 +23,11 @@ rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
 """
 # A fast start and a small footprint matter more here than peak throughput after hours.
-_JAVA_OPTIONS: Final = ("-Xms192m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_JAVA_OPTIONS: Final = (
+    *("-Xms192m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
+    # Kafka still uses it, and Java would warn of that at each start
+    "--sun-misc-unsafe-memory-access=allow",
+)
 
 
 def java() -> Path:
@@ -115,6 +119,11 @@ class Kafka:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{output.decode(errors='replace')}")
 
     async def _ready(self) -> str | None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return "not listening yet"
+        writer.close()
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
         try:
             await admin.start()

