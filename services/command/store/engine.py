@@ -105,7 +105,7 @@ class CommandStore:
         pending = Pending(command, loop.create_future())
         self._waiting.put(pending)
         # costs a third of asyncio.timeout, and this is the busiest path there is
-        expiry = loop.call_later(_ANSWER_SECONDS, pending.fail, StoreUnavailableError())
+        expiry = loop.call_later(_ANSWER_SECONDS, pending.expire)
         try:
             return await pending.future
         finally:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.command.store.commands import Answer, Command, Executed
 from services.command.store.deciding import Verdict
+from services.command.store.errors import StoreUnavailableError
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,10 @@ class Pending:
         """Tell the caller, if it still waits."""
         if not self.future.done():
             self.future.set_result(Executed(answer, replayed))
+
+    def expire(self) -> None:
+        """The caller has waited long enough; the store may be away."""
+        self.fail(StoreUnavailableError())
 
     def fail(self, error: Exception) -> None:
         """Tell the caller, if it still waits."""
