@@ -27,6 +27,7 @@ Outside the generations:
 | `parked` | generation\\|topic/subject | generation, topic, partition, subject, firstVersion, lastVersion, reason, hole, at |
 """  # noqa: E501 - rows of a table
 
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 ReadModel = Literal[
@@ -55,6 +56,19 @@ READ_MODELS: Final[tuple[ReadModel, ...]] = (
     "product_sales",
     "daily_sales",
 )
+
+INDEXES: Final[Mapping[ReadModel, Sequence[Mapping[str, int]]]] = {
+    # pages of orders, newest first, by each filter: a page costs what it shows
+    "orders": (
+        {"createdAt": -1, "_id": -1},
+        {"customerId": 1, "createdAt": -1, "_id": -1},
+        {"status": 1, "createdAt": -1, "_id": -1},
+        {"customerId": 1, "status": 1, "createdAt": -1, "_id": -1},
+    ),
+    # the other parts and the history are read by ranges of `_id` (`parts_of`, `versions_of`)
+    "product_sales": ({"productId": 1},),
+}
+"""What the query service reads by besides `_id`; the projection makes them with each generation."""
 
 GENERATIONS: Final = "generations"
 LIVE: Final = "live"
@@ -86,6 +100,17 @@ def version_id(order_id: str, version: int) -> str:
 def part_id(key: str, partition: int) -> str:
     """The `_id` of the part that one partition adds to a count."""
     return f"{key}|{partition}"
+
+
+def versions_of(order_id: str) -> Mapping[str, str]:
+    """The range of `_id` in which all events of an order stand."""
+    return {"$gte": f"{order_id}:", "$lt": f"{order_id};"}
+
+
+def parts_of(first: str, last: str | None = None) -> Mapping[str, str]:
+    """The range of `_id` in which all parts of a key stand, or of all keys from `first` to `last`."""
+    # the character behind the separator; no key holds it
+    return {"$gte": f"{first}|", "$lt": f"{first if last is None else last}}}"}
 
 
 def parked_id(generation: str, topic: str, subject: str) -> str:

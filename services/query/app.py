@@ -61,7 +61,7 @@ _EXPOSED = [
 ]
 
 
-_SOCKETS: Final[dict[str, Any]] = {
+SOCKETS: Final[dict[str, Any]] = {
     # a compressor per connection takes more memory than all else of it
     "ws_per_message_deflate": False,
     "ws_max_size": 65_536,
@@ -134,6 +134,6 @@ def main() -> None:
 
 async def _run(settings: QuerySettings) -> None:
     stopping = stop_signal()
-    async with service(settings) as running, serve(running.app, settings.host, settings.port, **_SOCKETS):
+    async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
         await stopping.wait()
         running.readiness.stopping = True

@@ -9,7 +9,7 @@ from services.query.documents.connecting import Pipeline, Row
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.orders import aware
 from services.query.documents.shapes import Customer, CustomerSummary
-from shared.documents import CUSTOMER_SUMMARIES, CUSTOMERS
+from shared.documents import CUSTOMER_SUMMARIES, CUSTOMERS, parts_of
 from shared.money import Money
 
 _COUNTS: Final = ("orderCount", "pendingCount", "shippedCount", "cancelledCount", "lifetimeValue")
@@ -37,7 +37,7 @@ class Customers:
         """The customer's summary; None when neither it nor an order of it is known."""
 
         def pipeline(named: Named) -> Pipeline:
-            parts = [{"$match": {"customerId": customer_id}}]
+            parts = [{"$match": {"_id": parts_of(customer_id)}}]
             return [
                 {"$match": {"_id": customer_id}},
                 {"$unionWith": {"coll": named(CUSTOMER_SUMMARIES), "pipeline": parts}},

@@ -7,7 +7,7 @@ from services.query.documents.connecting import Pipeline, Row, Stage
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.orders import aware, customer_of, order_of, with_customer
 from services.query.documents.shapes import HistoryEntry, Order
-from shared.documents import ORDER_HISTORY
+from shared.documents import ORDER_HISTORY, version_id, versions_of
 
 _WITHOUT_ORDER: Final = {"order": 0}
 
@@ -23,7 +23,7 @@ class History:
 
         def pipeline(_: Named) -> Pipeline:
             return [
-                {"$match": {"orderId": order_id}},
+                {"$match": {"_id": versions_of(order_id)}},
                 {"$sort": {"version": 1}},
                 {"$project": _WITHOUT_ORDER},
             ]
@@ -32,16 +32,16 @@ class History:
 
     async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
         """Whose order it is and the order as of that version; None for what is not there."""
-        return await self._at(order_id, [{"$match": {"orderId": order_id, "version": version}}])
+        return await self._at(order_id, [{"$match": {"_id": version_id(order_id, version)}}])
 
     async def at_time(self, order_id: str, moment: datetime) -> tuple[str | None, Order | None]:
         """Whose order it is and the order as of that time, inclusive; None for what is not there."""
-        past = {"orderId": order_id, "occurredAt": {"$lte": moment}}
+        past = {"_id": versions_of(order_id), "occurredAt": {"$lte": moment}}
         return await self._at(order_id, [{"$match": past}, {"$sort": {"version": -1}}, {"$limit": 1}])
 
     async def _at(self, order_id: str, wanted: list[Stage]) -> tuple[str | None, Order | None]:
         def pipeline(named: Named) -> Pipeline:
-            first = [{"$match": {"orderId": order_id, "version": 1}}, {"$project": {"customerId": 1}}]
+            first = [{"$match": {"_id": version_id(order_id, 1)}}, {"$project": {"customerId": 1}}]
             return [
                 *wanted,
                 with_customer(named),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.query.documents.connecting import Pipeline, Row
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.shapes import Product
-from shared.documents import PRODUCT_SALES, PRODUCTS
+from shared.documents import PRODUCT_SALES, PRODUCTS, parts_of
 from shared.money import Money
 
 
@@ -19,7 +19,7 @@ class Products:
         """The product; None when neither it nor an order of it is known."""
 
         def pipeline(named: Named) -> Pipeline:
-            parts = [{"$match": {"productId": product_id}}, {"$project": {"_id": 0, "unitsSold": 1}}]
+            parts = [{"$match": {"_id": parts_of(product_id)}}, {"$project": {"_id": 0, "unitsSold": 1}}]
             return [
                 {"$match": {"_id": product_id}},
                 {"$unionWith": {"coll": named(PRODUCT_SALES), "pipeline": parts}},

@@ -5,7 +5,7 @@ from datetime import date
 from services.query.documents.connecting import Pipeline
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.shapes import DailySales
-from shared.documents import DAILY_SALES
+from shared.documents import DAILY_SALES, parts_of
 from shared.money import Money
 
 
@@ -20,7 +20,7 @@ class Sales:
 
         def pipeline(_: Named) -> Pipeline:
             return [
-                {"$match": {"date": {"$gte": first.isoformat(), "$lte": last.isoformat()}}},
+                {"$match": {"_id": parts_of(first.isoformat(), last.isoformat())}},
                 {
                     "$group": {
                         "_id": "$date",
