@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 import email_validator
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from shared.auth import valid_id
@@ -56,7 +56,11 @@ Id = Annotated[
     ),
     AfterValidator(_id),
 ]
-Price = Annotated[Money, AfterValidator(_price)]
+Price = Annotated[
+    Money,
+    AfterValidator(_price),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!0\.00$)(0|[1-9][0-9]{0,5})\.[0-9]{2}$"}),
+]
 Reason = Annotated[
     str, Field(min_length=1, max_length=500, examples=["changed my mind"]), AfterValidator(_storable)
 ]
