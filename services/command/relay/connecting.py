@@ -2,10 +2,8 @@
 
 from typing import Any, Final, TypeAlias
 
-import orjson
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.types.json import set_json_loads
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 IDLE_SECONDS: Final = 4
@@ -20,7 +18,7 @@ async def connect(url: str, *, mortal: bool = False) -> Connection:
         # waiting for a lock has no bound: a republish may hold it for as long as it takes
         options = f"-c statement_timeout=0 -c idle_session_timeout={IDLE_SECONDS}s"
         options += " -c client_connection_check_interval=2s"
-    connection = await psycopg.AsyncConnection.connect(
+    return await psycopg.AsyncConnection.connect(
         make_conninfo(
             url,
             application_name="relay",
@@ -33,5 +31,3 @@ async def connect(url: str, *, mortal: bool = False) -> Connection:
         ),
         autocommit=True,
     )
-    set_json_loads(orjson.loads, connection)
-    return connection

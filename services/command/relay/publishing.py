@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -138,5 +139,5 @@ class Publisher:
         if records:
             waited = time.time() - records[0].committed_at.timestamp()
             self._metrics.latency_seconds.observe(max(0.0, waited))
-        for record in records:
-            self._metrics.published.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            self._metrics.published.labels(topic).inc(count)

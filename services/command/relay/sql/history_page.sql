@@ -1,5 +1,5 @@
 -- A page of what was published before: what waits in the outbox or is set aside is the relay's to publish first.
-SELECT position, event_id::text, category, subject, version, type, schema_version, data,
+SELECT position, event_id::text, category, subject, version, type, schema_version, data::text,
     metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt', occurred_at, recorded_at
 FROM events e
 WHERE position > %(after)s AND position <= %(last)s AND category = ANY (%(topics)s)

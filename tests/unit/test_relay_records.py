@@ -1,0 +1,67 @@
+"""Stored events as records: the partition of Kafka's own clients, a valid envelope, the newest shape."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiokafka.partitioner import murmur2 as reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.command.relay.partitions import murmur2
+from services.command.relay.records import Encoder
+from shared.envelope import decode
+from shared.events import OrderCancelled
+
+MOMENT = datetime(2026, 11, 23, 10, 0, 0, 123000, UTC)
+
+
+def encoder() -> Encoder:
+    return Encoder("http://127.0.0.1:8001", {"orders": 12}, {"orders": "i1"})
+
+
+def row(**changed: Any) -> tuple[Any, ...]:
+    columns = {
+        "position": 4711,
+        "event_id": "01930000-0000-7000-8000-000000000000",
+        "category": "orders",
+        "subject": "o1",
+        "version": 2,
+        "type": "OrderCancelled",
+        "schema_version": 1,
+        "data": '{"reason": "Grüße", "orderId": "o1"}',
+        "actor": "ada",
+        "traceparent": None,
+        "received_at": "2026-11-23T10:00:00.100Z",
+        "occurred_at": MOMENT,
+        "recorded_at": MOMENT,
+    }
+    return tuple((columns | changed).values())
+
+
+@given(st.binary(max_size=80))
+def test_keys_go_where_other_clients_send_them(key: bytes) -> None:
+    assert murmur2(key) == reference(key)
+
+
+def test_a_record_is_a_cloud_event_with_the_headers_of_its_way() -> None:
+    record = encoder()(row())
+    event = decode(record.value)
+    assert event.event() == OrderCancelled(order_id="o1", reason="Grüße")
+    assert (event.version, event.position, event.subject) == (2, "4711", "o1")
+    assert event.dataschema == "http://127.0.0.1:8001/schemas/OrderCancelled/1"
+    assert "traceparent" not in orjson.loads(record.value)
+    assert record.key == b"o1"
+    assert dict(record.headers) == {
+        "content-type": b"application/cloudevents+json",
+        "incarnation": b"i1",
+        "received-at": b"2026-11-23T10:00:00.100Z",
+        "committed-at": b"2026-11-23T10:00:00.123Z",
+    }
+
+
+def test_an_event_of_a_newer_release_is_published_as_it_stands() -> None:
+    record = encoder()(row(type="OrderReturned", schema_version=3, data='{"orderId": "o1"}'))
+    published = orjson.loads(record.value)
+    assert published["dataschema"].endswith("/schemas/OrderReturned/3")
+    assert published["data"] == {"orderId": "o1"}
