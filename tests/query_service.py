@@ -180,6 +180,16 @@ class System:
         """Ask as staff, or as somebody else."""
         return await self.client.get(path, headers={**STAFF, **(headers or {})}, **more)
 
+    async def metric(self, name: str) -> float:
+        """One of the service's figures."""
+        told = (await self.client.get("/metrics")).text
+        (line,) = (line for line in told.splitlines() if line.startswith(name + " "))
+        return float(line.rsplit(" ", 1)[1])
+
+    async def waiting(self) -> int:
+        """How many requests wait for a document."""
+        return int(await self.metric("query_waiting_requests"))
+
 
 @asynccontextmanager
 async def store_of(url: str, database: str) -> AsyncIterator[Store]:

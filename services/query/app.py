@@ -1,11 +1,11 @@
 """The query service, wired: settings in, an application out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -107,10 +107,18 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             async def keys_missing() -> str | None:
                 return authenticator.missing()
 
+            _gauge(registry, "query_live_streams", "Sockets and event streams that are open.", hub.__len__)
+            _gauge(registry, "query_waiting_requests", "Requests that wait for a version.", arrivals.__len__)
+            _gauge(registry, "query_lag_milliseconds", "As in X-Read-Model-Lag-Ms.", freshness.lag_ms)
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
             routes = router(queries, streams, authenticator, freshness.lag_ms)
             app = Operations(ProblemResponses(routes), readiness, registry)
             yield Service(_observed(app, settings, registry), readiness, hub)
+
+
+def _gauge(registry: CollectorRegistry, name: str, about: str, value: Callable[[], int]) -> None:
+    """A figure that is asked for when somebody looks."""
+    Gauge(name, about, registry=registry).set_function(value)
 
 
 def _observed(app: ASGIApp, settings: QuerySettings, registry: CollectorRegistry) -> ASGIApp:

@@ -29,7 +29,10 @@ class Arrivals:
                 del self._expecting[key]
 
     def __len__(self) -> int:
-        return len(self._expecting)
+        return sum(len(events) for events in self._expecting.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._expecting)
 
     def changed(self, kind: Kind, document_id: str) -> None:
         """The document changed."""
