@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.bench import command
+from tests.bench import command, relay
 from tests.bench.lines import Line, show
 
 Bench = Callable[[Path], Awaitable[list[Line]]]
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
     "command": (command.accepted_orders, command.appending),
+    "relay": (relay.draining,),
 }
 
 

@@ -55,6 +55,14 @@ async def running(
         await stop(process, signal.SIGTERM)
 
 
+async def finished(*arguments: str, environment: Mapping[str, str]) -> None:
+    """Run `python -m arguments` to its end, which must be a good one."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, cwd=ROOT, env={**os.environ, **environment}
+    )
+    assert await process.wait() == 0, f"{' '.join(arguments)} failed"
+
+
 def pin(pid: int, core: int) -> None:
     """Keep a process on one core, where the system can."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:

@@ -30,6 +30,9 @@ from shared.telemetry import configure_logging
 from shared.topics import HEARTBEATS, Topic, all_topics
 
 _SEGMENT_MS: Final = 600_000
+_NO_LEADER_YET: Final = frozenset(
+    {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.BROKER_NOT_AVAILABLE}
+)
 _VISIBLE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -119,8 +122,19 @@ def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict
 async def _run(settings: TopicsSettings) -> None:
     cluster = Cluster(settings)
     await make_topics(cluster, settings.topic_partitions)
-    async with await connect(settings.postgres_url.get_secret_value()) as connection:
-        await observe(connection, cluster)
+    async with (
+        await connect(settings.postgres_url.get_secret_value()) as connection,
+        asyncio.timeout(_VISIBLE_SECONDS),
+    ):
+        while True:
+            try:
+                await observe(connection, cluster)
+                break
+            except KafkaException as error:
+                # partitions just made may have no leader for a moment
+                if error.args[0].code() not in _NO_LEADER_YET:
+                    raise
+            await asyncio.sleep(0.1)
 
 
 def main() -> None:
@@ -133,5 +147,6 @@ def main() -> None:
         _log.error("the topics are not right: %s", error)
         raise SystemExit(1) from None
     except (KafkaException, psycopg.Error, TimeoutError) as error:
-        _log.error("the topics are not right: %s", type(error).__name__)
+        reason = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
+        _log.error("the topics are not right: %s", reason)
         raise SystemExit(1) from None
