@@ -34,7 +34,7 @@ def row(**changed: Any) -> tuple[Any, ...]:
         "traceparent": None,
         "received_at": "2026-11-23T10:00:00.100Z",
         "occurred_at": MOMENT,
-        "recorded_at": MOMENT,
+        "committed_at": "2026-11-23T10:00:00.123Z",
     }
     return tuple((columns | changed).values())
 

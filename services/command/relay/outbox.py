@@ -21,8 +21,10 @@ class Outbox:
     async def oldest(self, known: Collection[int], count: int) -> list[int]:
         """Up to `count` of the oldest positions that are not `known`.
 
-        Never from a position on: a transaction that commits late has a low one.
+        Never from a position on: a transaction that commits late has a low one. What leaves `known` while we
+        ask may still stand in the answer.
         """
+        known = frozenset(known)
         cursor = await self._reading.execute(
             sql("oldest_positions"), {**self._shard, "limit": len(known) + count}
         )

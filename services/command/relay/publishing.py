@@ -13,9 +13,10 @@ from services.command.relay.metrics import RelayMetrics
 from services.command.relay.outbox import Outbox
 from services.command.relay.records import Encoder, Record
 from services.command.relay.sending import Sender
+from shared.times import parse_rfc3339
 
 CHUNK: Final = 1000
-_AHEAD: Final = 2
+_AHEAD: Final = 1
 _LOOK_SECONDS: Final = 0.25
 _TURN_SECONDS: Final = 0.5
 
@@ -137,7 +138,7 @@ class Publisher:
     def _count(self, records: list[Record]) -> None:
         self._metrics.batch_size.observe(len(records))
         if records:
-            waited = time.time() - records[0].committed_at.timestamp()
+            waited = time.time() - parse_rfc3339(records[0].committed_at).timestamp()
             self._metrics.latency_seconds.observe(max(0.0, waited))
         for topic, count in Counter(record.topic for record in records).items():
             self._metrics.published.labels(topic).inc(count)

@@ -1,8 +1,6 @@
 """Stored events as records of their topics."""
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -10,15 +8,13 @@ from services.command.relay.partitions import partition_of
 from services.command.store.upcasting import upcast
 from shared.envelope import encode, schema_url
 from shared.events import CURRENT
-from shared.times import rfc3339
 from shared.topics import CLOUDEVENTS_JSON, COMMITTED_AT, CONTENT_TYPE, INCARNATION, RECEIVED_AT
 
 _CONTENT_TYPE: Final = (CONTENT_TYPE, CLOUDEVENTS_JSON)
 Headers = list[tuple[str, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An event, ready to be sent."""
 
     position: int
@@ -28,7 +24,7 @@ class Record:
     key: bytes
     value: bytes
     headers: Headers
-    committed_at: datetime
+    committed_at: str
 
     @property
     def stream_id(self) -> str:
@@ -49,7 +45,7 @@ class Encoder:
     def __call__(self, row: tuple[Any, ...]) -> Record:
         """The record of one event: its data in the newest shape that this version of the service knows."""
         (position, event_id, topic, subject, version, kind, schema, data) = row[:8]
-        (actor, traceparent, received_at, occurred_at, recorded_at) = row[8:]
+        (actor, traceparent, received_at, occurred_at, committed_at) = row[8:]
         known = CURRENT.get(kind)
         if known is not None and schema < known.schema_version:
             content: object = upcast(kind, schema, orjson.loads(data))
@@ -74,7 +70,7 @@ class Encoder:
             _CONTENT_TYPE,
             self._incarnations[topic],
             (RECEIVED_AT, received_at.encode()),
-            (COMMITTED_AT, rfc3339(recorded_at).encode()),
+            (COMMITTED_AT, committed_at.encode()),
         ]
         partition = partition_of(key, self._partitions[topic])
-        return Record(position, topic, subject, partition, key, value, headers, recorded_at)
+        return Record(position, topic, subject, partition, key, value, headers, committed_at)
