@@ -1,0 +1,213 @@
+"""The projection service, wired: settings in, documents out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiokafka.errors import KafkaError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.projection.faults import TransientError
+from services.projection.kafka.broker import new_broker
+from services.projection.kafka.connecting import client_options
+from services.projection.kafka.consuming import Consuming
+from services.projection.kafka.dead_letters import DeadLetters
+from services.projection.kafka.heartbeats import follow_heartbeats
+from services.projection.kafka.watching import Topics
+from services.projection.lag import Lag
+from services.projection.metrics import ProjectionMetrics
+from services.projection.personal_data import Keys
+from services.projection.projecting import Projector
+from services.projection.settings import ProjectionSettings
+from services.projection.store.connecting import Mongo
+from services.projection.store.generations import Generations
+from services.projection.store.heartbeats import Heartbeats
+from shared.problems import METHOD_NOT_ALLOWED, Problem, ProblemResponses, send_bytes
+from shared.settings import read_settings
+from shared.telemetry import (
+    Observed,
+    Operations,
+    Readiness,
+    RequestMetrics,
+    configure_logging,
+    name_route,
+    new_registry,
+    run,
+    serve,
+    stop_signal,
+)
+from shared.telemetry.operations import nothing_here
+
+_RETRY_SECONDS: Final = 0.5
+_LOOK_SECONDS: Final = 0.5
+_log = logging.getLogger(__name__)
+
+
+def group(generation: str) -> str:
+    """The consumer group that fills a generation."""
+    return f"projection-{generation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every command of this service works with."""
+
+    settings: ProjectionSettings
+    mongo: Mongo
+    topics: Topics
+    keys: Keys
+    dead_letters: DeadLetters
+    metrics: ProjectionMetrics
+
+    def projector(self, generation: str) -> Projector:
+        """What applies batches to a generation."""
+        kafka = client_options(self.settings)
+        return Projector(self.mongo, generation, self.keys, self.dead_letters, kafka, self.metrics)
+
+    def consuming(self, generation: str) -> Consuming:
+        """What reads the topics for a generation."""
+        broker = new_broker(self.settings)
+        return Consuming(broker, group(generation), self.projector(generation), self.metrics)
+
+
+@asynccontextmanager
+async def parts(settings: ProjectionSettings, metrics: ProjectionMetrics) -> AsyncIterator[Parts]:
+    """Everything, for as long as it is entered. Nothing connects before it is asked."""
+    options = client_options(settings)
+    url = str(settings.personal_data_keys_url)
+    async with AsyncExitStack() as stack:
+        mongo = await stack.enter_async_context(
+            Mongo(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
+        )
+        keys = await stack.enter_async_context(Keys(url, settings.read_token))
+        topics = await stack.enter_async_context(Topics(options))
+        dead_letters = DeadLetters(options)
+        stack.push_async_callback(dead_letters.close)
+        yield Parts(
+            settings=settings,
+            mongo=mongo,
+            topics=topics,
+            keys=keys,
+            dead_letters=dead_letters,
+            metrics=metrics,
+        )
+
+
+class Service:
+    """Fills the generation that this code works for, whichever that is."""
+
+    def __init__(self, with_: Parts, lag: Lag) -> None:
+        self._parts = with_
+        self._lag = lag
+        self._generations = Generations(with_.mongo)
+        self._away: str | None = "not asked yet"
+
+    async def run(self) -> None:
+        """Work until cancelled, through whatever is away."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lag.run(), name="lag")
+            tasks.create_task(self._fill(), name="fill")
+            tasks.create_task(self._follow_heartbeats(), name="heartbeats")
+
+    async def kafka_away(self) -> str | None:
+        """Why the topics cannot be read."""
+        return self._lag.kafka_away
+
+    async def projecting(self) -> str | None:
+        """Why nothing is projected yet."""
+        return self._away
+
+    async def _fill(self) -> None:
+        while True:
+            try:
+                generation = await self._generations.of_this_revision(await self._parts.topics.places())
+                async with self._parts.consuming(generation):
+                    _log.info("filling generation %s", generation)
+                    self._away = None
+                    await self._until_another_is_live(generation)
+            except (TransientError, KafkaError, OSError) as error:
+                if self._away != str(error):
+                    _log.warning("cannot project now: %s", error)
+                self._away = str(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _until_another_is_live(self, generation: str) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                wanted = await self._generations.of_this_revision([])
+            except TransientError:
+                continue  # as long as nobody knows better, this one it is
+            if wanted != generation:
+                _log.info("generation %s takes the place of %s", wanted, generation)
+                return
+
+    async def _follow_heartbeats(self) -> None:
+        while True:
+            broker = new_broker(self._parts.settings)
+            follow_heartbeats(broker, Heartbeats(self._parts.mongo))
+            try:
+                await broker.start()
+                await asyncio.Event().wait()
+            except (KafkaError, OSError) as error:
+                _log.debug("no heartbeats: %s", type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                await broker.stop()
+
+
+def lag_page(lag: Lag, app: ASGIApp) -> ASGIApp:
+    """`GET /lag`; everything else is `app`'s."""
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/lag":
+            await app(scope, receive, send)
+            return
+        name_route(scope, "/lag")
+        if scope["method"] not in {"GET", "HEAD"}:
+            raise Problem(METHOD_NOT_ALLOWED, "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])
+        headers = [(b"cache-control", b"no-store")]
+        await send_bytes(
+            send, 200, orjson.dumps(lag.report()), headers=headers, head=scope["method"] == "HEAD"
+        )
+
+    return page
+
+
+def main() -> None:
+    """Run the service until a signal stops it."""
+    settings = read_settings(ProjectionSettings)
+    configure_logging(settings.log_level, settings.log_format, service="projection")
+    # it logs each attempt to connect; what is away is said once, above
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    run(_run(settings))
+
+
+async def _run(settings: ProjectionSettings) -> None:
+    stopping, registry = stop_signal(), new_registry()
+    metrics = ProjectionMetrics(registry)
+    async with parts(settings, metrics) as wired:
+        lag = Lag(wired.mongo, wired.topics, metrics)
+        service = Service(wired, lag)
+        checks: Any = {
+            "mongodb": wired.mongo.why_not_ready,
+            "kafka": service.kafka_away,
+            "projection": service.projecting,
+        }
+        readiness = Readiness(checks)
+        pages = ProblemResponses(lag_page(lag, nothing_here))
+        app = Observed(Operations(pages, readiness, registry), RequestMetrics(registry))
+        async with serve(app, settings.host, settings.port):
+            working = asyncio.create_task(service.run())
+            asked = asyncio.create_task(stopping.wait())
+            await asyncio.wait([working, asked], return_when=asyncio.FIRST_COMPLETED)
+            readiness.stopping = True
+            asked.cancel()
+            working.cancel()
+            await asyncio.wait([working])
+            if not working.cancelled():
+                working.result()

@@ -1,0 +1,1 @@
+"""Folds a batch of records of one partition, in memory, into what has to be written."""

@@ -1,0 +1,154 @@
+"""Takes a batch's records in order: applies what comes next, drops repeats, finds holes, parks the rest."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.projection.folding.folder import Folder
+from services.projection.folding.parking import Letter, Marks, Parked, why
+from services.projection.read_models.incoming import Incoming
+from services.projection.records import Record, digest, read, stream_of
+
+Refetched = Mapping[tuple[str, int], Record]
+"""Records read again from the topic, by subject and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Versions of a stream that were not seen, both ends included."""
+
+    subject: str
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Fold:
+    """Folds records into `folder`. Without `refetched` holes are only found, with it filled or parked."""
+
+    folder: Folder
+    known: Marks
+    refetched: Refetched | None = None
+    marks: dict[str, Parked] = field(default_factory=dict)
+    """Marks that changed."""
+    letters: list[Letter] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    applied: int = 0
+    repeats: int = 0
+
+    def take_all(self, records: Iterable[Record]) -> None:
+        """Take records in the order of their offsets."""
+        for record in records:
+            self.take(record)
+
+    def take(self, record: Record) -> None:
+        """Take the next record, whatever is in it."""
+        try:
+            incoming = read(record)
+        except Exception as error:  # whatever it is, this event cannot be used
+            self._unreadable(record, why(error))
+            return
+        subject, version = incoming.subject, incoming.version
+        stored = self.folder.version_of(subject)
+        mark = self._mark(subject)
+        if version <= stored:
+            self.repeats += 1
+        elif mark is not None and mark.open and not mark.hole:
+            self._park(record, version, f"behind version {mark.first_version}, which could not be used")
+        elif version == stored + 1:
+            self._apply(record, incoming)
+        elif mark is not None and mark.open:
+            self._behind_hole(record, version, mark)
+        else:
+            self._fill(record, incoming, stored)
+
+    def _mark(self, subject: str) -> Parked | None:
+        return self.marks.get(subject) or self.known.get(subject)
+
+    def _apply(self, record: Record, incoming: Incoming[Any]) -> bool:
+        try:
+            self.folder.apply(incoming)
+        except Exception as error:  # whatever it is, this event cannot be used
+            self._park(record, incoming.version, why(error))
+            return False
+        self.applied += 1
+        mark = self._mark(incoming.subject)
+        if mark is not None and mark.open and mark.hole:
+            self._go_on(incoming.subject, mark)
+        return True
+
+    def _behind_hole(self, record: Record, version: int, mark: Parked) -> None:
+        if version <= mark.last_version:
+            self.repeats += 1
+        else:
+            self._park(record, version, f"version {mark.first_version - 1} is missing", hole=True)
+
+    def _fill(self, record: Record, incoming: Incoming[Any], stored: int) -> None:
+        """A version is missing. Fill in what was refetched, park what is still ahead then."""
+        subject, version = incoming.subject, incoming.version
+        if self.refetched is None:
+            self.holes.append(Hole(subject, stored + 1, version - 1))
+            return
+        if self._apply_refetched(subject, version - 1) == version - 1:
+            self._apply(record, incoming)
+            return
+        missing = self.folder.version_of(subject) + 1
+        self._park(record, version, f"version {missing} is missing", hole=True)
+
+    def _go_on(self, subject: str, mark: Parked) -> None:
+        """The version that was missing has come: those that were parked behind it come out of the topic."""
+        if self.folder.version_of(subject) < mark.last_version:
+            if self.refetched is None:
+                self.holes.append(Hole(subject, self.folder.version_of(subject) + 1, mark.last_version))
+                return
+            self._apply_refetched(subject, mark.last_version)
+        if self.folder.version_of(subject) >= mark.last_version:
+            self.marks[subject] = replace(mark, open=False)
+
+    def _apply_refetched(self, subject: str, last: int) -> int:
+        """Apply what was refetched, up to that version; the version reached."""
+        assert self.refetched is not None
+        while (version := self.folder.version_of(subject)) < last:
+            record = self.refetched.get((subject, version + 1))
+            if record is None:
+                break
+            try:
+                self.folder.apply(read(record))
+            except Exception as error:  # whatever it is, this event cannot be used
+                self._park(record, version + 1, why(error))
+                break
+            self.applied += 1
+        return version
+
+    def _unreadable(self, record: Record, reason: str) -> None:
+        """Its version is not known: it counts as the next one of its stream, once."""
+        subject, found = stream_of(record), digest(record)
+        mark = self._mark(subject)
+        if mark is not None and found in mark.unreadable:
+            self.repeats += 1
+            return
+        last = self.folder.version_of(subject)
+        if mark is not None and mark.open:
+            last = max(last, mark.last_version)
+        self._park(record, last + 1, reason)
+        parked = self.marks[subject]
+        self.marks[subject] = replace(parked, unreadable=(*parked.unreadable, found))
+
+    def _park(self, record: Record, version: int, reason: str, *, hole: bool = False) -> None:
+        self.letters.append(Letter(record, reason))
+        subject = stream_of(record)
+        mark = self._mark(subject)
+        if mark is None or not mark.open:
+            unreadable = () if mark is None else mark.unreadable
+            self.marks[subject] = Parked(
+                subject=subject,
+                first_version=version,
+                last_version=version,
+                reason=reason,
+                hole=hole,
+                unreadable=unreadable,
+            )
+        else:
+            last = max(mark.last_version, version)
+            # what cannot be used is not freed by a missing version
+            self.marks[subject] = replace(mark, last_version=last, hole=mark.hole and hole)

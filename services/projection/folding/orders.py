@@ -1,0 +1,80 @@
+"""Folds the topic `orders`, which feeds five read models and the feed."""
+
+from datetime import datetime
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from services.projection.folding.folder import Documents, Encoded, Writes
+from services.projection.read_models import (
+    customer_summaries,
+    daily_sales,
+    order_history,
+    orders,
+    product_sales,
+)
+from services.projection.read_models.additions import Additions, collect
+from services.projection.read_models.incoming import Document, Incoming
+from shared.documents import CUSTOMER_SUMMARIES, DAILY_SALES, ORDER_HISTORY, ORDERS, PRODUCT_SALES
+from shared.events import OrderEvent
+
+_LARGEST = 2**62
+"""Sums of amounts below it fit into 64 bits."""
+
+
+class OrdersFolder:
+    """Each order is encoded once per version, for its document, its history and the feed alike."""
+
+    def __init__(self, stored: Documents, at: datetime, *, live: bool) -> None:
+        self._orders: dict[str, Document] = dict(stored)
+        self._stored = stored
+        self._at = at
+        self._live = live
+        self._encoded: dict[str, RawBSONDocument] = {}
+        self._history: list[Encoded] = []
+        self._feed: list[Encoded] = []
+        self._summaries: Additions = {}
+        self._sales: Additions = {}
+        self._days: Additions = {}
+
+    def version_of(self, subject: str) -> int:
+        """The version of the order's document; 0 for none."""
+        order = self._orders.get(subject)
+        return 0 if order is None else order["version"]
+
+    def apply(self, incoming: Incoming[OrderEvent]) -> None:
+        """Take in the order's next event."""
+        order = orders.apply(self._orders.get(incoming.subject), incoming)
+        if order["total"] >= _LARGEST:
+            raise OverflowError("the total is too large")
+        # what cannot be encoded fails here, where it is one event's fault, and not in the batch's write
+        encoded = RawBSONDocument(bson.encode(order))
+        customer = order["customerId"]
+        history = bson.encode(order_history.entry(incoming, customer, encoded, self._at))
+        day = daily_sales.added(incoming, order)
+        key, summary = customer_summaries.added(incoming, order)
+        self._orders[incoming.subject] = order
+        self._encoded[incoming.subject] = encoded
+        self._history.append(RawBSONDocument(history))
+        if self._live:
+            self._feed.append(order_history.news(incoming, customer, encoded, self._at))
+        collect(self._summaries, key, summary)
+        for product, sold in product_sales.added(incoming, order):
+            collect(self._sales, product, sold)
+        if day is not None:
+            collect(self._days, *day)
+
+    def writes(self) -> Writes:
+        """All that changed."""
+        new: list[Encoded] = [
+            document for subject, document in self._encoded.items() if subject not in self._stored
+        ]
+        changed: dict[str, Encoded] = {
+            subject: document for subject, document in self._encoded.items() if subject in self._stored
+        }
+        return Writes(
+            inserted={ORDERS: new, ORDER_HISTORY: self._history},
+            replaced={ORDERS: changed},
+            added={CUSTOMER_SUMMARIES: self._summaries, PRODUCT_SALES: self._sales, DAILY_SALES: self._days},
+            feed=self._feed,
+        )

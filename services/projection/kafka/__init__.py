@@ -1,0 +1,1 @@
+"""Reading the topics, and writing the dead letters."""

@@ -1,0 +1,157 @@
+"""Subscribes to the topics, and shares their records out to the partitions that are ours."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import TopicPartition
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+from faststream.message import StreamMessage
+
+from services.projection.kafka.backlog import Backlog
+from services.projection.kafka.partition import Applying, Partition
+from services.projection.metrics import ProjectionMetrics
+from services.projection.records import Record
+from services.projection.store.checkpoints import Place
+from shared.topics import CATEGORIES
+
+_MOST_RECORDS: Final = 2000
+_POLL_MS: Final = 5
+_FETCH_WAIT_MS: Final = 100
+_COMMIT_SECONDS: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+async def untouched(records: Any) -> StreamMessage[Any]:
+    """FastStream's own parser decodes all headers, and loses a batch over a single bad one."""
+    return StreamMessage(raw_message=records, body=b"")
+
+
+async def as_read(message: StreamMessage[Any]) -> Any:
+    """The records as the consumer gave them."""
+    return message.raw_message
+
+
+class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Reads every topic in a consumer group, for as long as it is entered."""
+
+    def __init__(
+        self, broker: KafkaBroker, group: str, applying: Applying, metrics: ProjectionMetrics
+    ) -> None:
+        self._broker = broker
+        self._applying = applying
+        self._metrics = metrics
+        self._backlog = Backlog()
+        self._partitions: dict[Place, Partition] = {}
+        self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._committed: dict[Place, int] = {}
+        self._committing: asyncio.Task[None] | None = None
+        self._subscriber: BatchSubscriber = broker.subscriber(
+            *CATEGORIES,
+            group_id=group,
+            batch=True,
+            max_records=_MOST_RECORDS,
+            batch_timeout_ms=_POLL_MS,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            listener=self,
+            parser=untouched,
+            decoder=as_read,
+        )
+        self._subscriber(self._take)
+
+    @property
+    def ours(self) -> frozenset[Place]:
+        """The partitions that are read here."""
+        return frozenset(self._partitions)
+
+    async def __aenter__(self) -> Self:
+        await self._broker.start()
+        self._committing = asyncio.create_task(self._commit(), name="group offsets")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.wait([self._committing])
+        self._let_go()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        await self._commit_passed()
+        await self._broker.stop()
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Called before a rebalance. Must not wait: nobody sends the group's heartbeats meanwhile."""
+        self._let_go()
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Called after a rebalance. Must not wait either: each partition finds its place by itself."""
+        self._let_go()
+        if assigned:
+            self._consumer.pause(*assigned)
+        for tp in assigned:
+            place = (tp.topic, tp.partition)
+            partition = Partition(place, self._consumer, self._applying, self._backlog, self._metrics)
+            self._partitions[place] = partition
+            work = partition.run(self._tasks.get(place))
+            self._tasks[place] = asyncio.create_task(work, name=f"{tp.topic}/{tp.partition}")
+
+    @property
+    def _consumer(self) -> Any:
+        return self._subscriber.consumer
+
+    def _let_go(self) -> None:
+        for partition in self._partitions.values():
+            partition.close()
+        self._partitions.clear()
+
+    async def _take(self, records: Any) -> None:
+        """FastStream's handler of `Record`s, a type that it could not check.
+
+        It only hands on, so that it never raises and polling never stops.
+        """
+        place: Place | None = None
+        start = 0
+        for number, record in enumerate(records):
+            found = (record.topic, record.partition)
+            if found != place:
+                self._offer(place, records[start:number])
+                place, start = found, number
+        self._offer(place, records[start:])
+        await self._backlog.room()
+
+    def _offer(self, place: Place | None, records: Sequence[Record]) -> None:
+        partition = self._partitions.get(place) if place is not None else None
+        if partition is not None and records:
+            partition.offer(records)
+
+    async def _commit(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await self._commit_passed()
+
+    async def _commit_passed(self) -> None:
+        """Tell the group how far we are, for the usual tools; nothing here depends on it."""
+        passed = {place: partition.passed + 1 for place, partition in self._partitions.items()}
+        news = {
+            TopicPartition(*place): offset
+            for place, offset in passed.items()
+            if offset and self._committed.get(place) != offset
+        }
+        if not news or self._consumer is None:
+            return
+        try:
+            await self._consumer.commit(news)
+        except (KafkaError, IllegalStateError) as error:
+            _log.debug("offsets not committed: %s", type(error).__name__)
+        else:
+            self._committed |= {(tp.topic, tp.partition): offset for tp, offset in news.items()}

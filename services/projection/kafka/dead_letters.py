@@ -1,0 +1,74 @@
+"""Sends what cannot be used to the dead letters: the original bytes, key and headers, and why."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from services.projection.faults import TransientError
+from services.projection.folding.parking import Letter
+from shared import topics
+from shared.times import rfc3339
+
+
+class DeadLetters:
+    """Connects at the first letter."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+
+    async def send(self, letters: Sequence[Letter]) -> None:
+        """Send them in order; all are acknowledged when it returns. `TransientError` when they are not."""
+        try:
+            producer = await self._connected()
+            waiting = [
+                await producer.send(
+                    topics.dead_letters(letter.record.topic),
+                    value=letter.record.value,
+                    key=letter.record.key,
+                    headers=headers(letter),
+                )
+                for letter in letters
+            ]
+            await asyncio.gather(*waiting)
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise TransientError(f"dead letters: {type(error).__name__}") from error
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._lock:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **self._options, acks="all", enable_idempotence=True, request_timeout_ms=10_000
+                )
+                try:
+                    await producer.start()
+                except (KafkaError, OSError):
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def close(self) -> None:
+        """Disconnect."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+
+def headers(letter: Letter) -> list[tuple[str, bytes]]:
+    """The record's own headers, then those of the letter."""
+    record = letter.record
+    return [
+        *record.headers,
+        (topics.DEAD_LETTER_TOPIC, record.topic.encode()),
+        (topics.DEAD_LETTER_PARTITION, str(record.partition).encode()),
+        (topics.DEAD_LETTER_OFFSET, str(record.offset).encode()),
+        (topics.DEAD_LETTER_ERROR, letter.reason.encode("utf-8", "backslashreplace")[:2000]),
+        (topics.DEAD_LETTER_TIME, rfc3339(datetime.now(UTC)).encode()),
+    ]

@@ -1,0 +1,232 @@
+"""Reads one partition for as long as it is ours: from its checkpoint, batch by batch, through all faults."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import TopicPartition
+
+from services.projection.faults import FencedError, HaltedError, TransientError
+from services.projection.kafka.backlog import Backlog
+from services.projection.metrics import ProjectionMetrics
+from services.projection.records import Record, digest, incarnation
+from services.projection.store.checkpoints import Checkpoint, Place
+
+_LARGEST_BATCH: Final = 2000
+_FULL: Final = 6000
+_FIRST_BACKOFF: Final = 0.1
+_LONGEST_BACKOFF: Final = 3.0
+_HALTED_SECONDS: Final = 0.05
+_log = logging.getLogger(__name__)
+
+
+class Applying(Protocol):
+    """What is done with a partition's records."""
+
+    async def checkpoint(self, place: Place) -> Checkpoint:
+        """Where the partition stands."""
+
+    async def halted(self, place: Place) -> bool:
+        """Whether it must wait there."""
+
+    async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
+        """Apply a batch that begins right behind `start`."""
+
+
+class _OutOfStepError(Exception):
+    """What is read does not continue what was read: find the place again."""
+
+
+class Partition:
+    """One partition. Everything that pauses, seeks and resumes it is here."""
+
+    def __init__(
+        self,
+        place: Place,
+        consumer: AIOKafkaConsumer,
+        applying: Applying,
+        backlog: Backlog,
+        metrics: ProjectionMetrics,
+    ) -> None:
+        self.place = place
+        self.passed = -1
+        """The offset of the last record passed."""
+        self._tp = TopicPartition(*place)
+        self._consumer = consumer
+        self._applying = applying
+        self._backlog = backlog
+        self._metrics = metrics
+        self._queue: deque[Record] = deque()
+        self._wake = asyncio.Event()
+        self._accepting = False
+        self._out_of_step = False
+        self._expected = 0
+        self._gap: tuple[int, int] | None = None
+        self._full = False
+        self._closed = False
+        self._verify = False
+        self._from_beginning = False
+        self._swept: set[str] = set()
+        self._base: Checkpoint | None = None
+
+    def close(self) -> None:
+        """It is not ours any more. A batch under way may end; the checkpoint fences it."""
+        self._closed = True
+        self._drop()
+        self._wake.set()
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Take records that were read; those from before the last seek are dropped."""
+        if not self._accepting:
+            return
+        first = records[0].offset
+        if first != self._expected:
+            found = (self._expected, first)
+            if found != self._gap or first < self._expected:
+                self._gap, self._accepting, self._out_of_step = found, False, True
+                self._wake.set()
+                return
+            # the same gap again after a new look: these offsets hold nothing
+        self._expected = records[-1].offset + 1
+        self._queue.extend(records)
+        self._backlog.grew(len(records))
+        if len(self._queue) >= _FULL:
+            self._full = True
+            self._consumer.pause(self._tp)
+        self._wake.set()
+
+    async def run(self, after: "asyncio.Task[None] | None") -> None:
+        """Work until closed; `after` is who worked on the same partition before."""
+        if after is not None:
+            await asyncio.wait([after])
+        failures = 0
+        while not self._closed:
+            try:
+                await self._take_position()
+                failures = 0
+                await self._follow()
+            except (_OutOfStepError, FencedError) as error:
+                _log.info("%s/%d: %s, looking for its place again", *self.place, type(error).__name__)
+            except HaltedError:
+                await asyncio.sleep(_HALTED_SECONDS)
+            except IllegalStateError:
+                return  # taken from us in this moment
+            except (TransientError, KafkaError) as error:
+                await self._back_off(error, failures)
+                failures += 1
+        self._drop()
+
+    async def _back_off(self, error: Exception, failures: int) -> None:
+        self._stop_reading()
+        self._metrics.faults.labels(self.place[0]).inc()
+        if failures == 0:
+            _log.warning("%s/%d is paused: %s", *self.place, error)
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**failures)
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(longest * random.uniform(0.5, 1)):
+                while not self._closed:
+                    await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _stop_reading(self) -> None:
+        if not self._closed:
+            self._consumer.pause(self._tp)
+        self._drop()
+
+    def _drop(self) -> None:
+        self._accepting = False
+        self._backlog.shrank(len(self._queue))
+        self._queue.clear()
+
+    async def _take_position(self) -> None:
+        """Seek to the checkpoint's record, so that it can be compared, or to the beginning."""
+        self._stop_reading()
+        if await self._applying.halted(self.place):
+            raise HaltedError(-1)
+        self._base = base = await self._applying.checkpoint(self.place)
+        begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
+        end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        if self._closed:
+            return
+        # what the checkpoint names must still be there; if not, the topic is not what it was
+        self._verify = not self._from_beginning and begin <= base.offset < end
+        start = base.offset if self._verify else begin
+        self._from_beginning = False
+        self._out_of_step, self._full, self._wake = False, False, asyncio.Event()
+        self._expected, self._accepting = start, True
+        self.passed = base.offset
+        self._consumer.seek(self._tp, start)
+        self._consumer.resume(self._tp)
+
+    async def _follow(self) -> None:
+        while True:
+            while not self._queue:
+                if self._closed:
+                    return
+                if self._out_of_step:
+                    raise _OutOfStepError
+                self._wake.clear()
+                await self._wake.wait()
+            await self._batch()
+
+    async def _batch(self) -> None:
+        size = min(len(self._queue), _LARGEST_BATCH)
+        records = [self._queue.popleft() for _ in range(size)]
+        try:
+            if self._verify:
+                self._compare(records.pop(0))
+            if records:
+                await self._apply(records)
+        finally:
+            self._backlog.shrank(size)
+        if self._full and len(self._queue) < _FULL // 2 and not self._closed:
+            self._full = False
+            self._consumer.resume(self._tp)
+
+    def _compare(self, record: Record) -> None:
+        """The record at the checkpoint must be the one that was passed."""
+        assert self._base is not None
+        self._verify = False
+        base = self._base
+        if record.offset != base.offset or digest(record) != base.digest:
+            _log.warning("%s/%d: another record stands at the checkpoint", *self.place)
+            self._begin_again()
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        assert self._base is not None
+        self._check_incarnations(records)
+        try:
+            self._base = await self._applying.apply(self.place, self._base, records)
+        except HaltedError as halt:
+            before = [record for record in records if record.offset <= halt.last]
+            if before:
+                self._base = await self._applying.apply(self.place, self._base, before)
+            raise
+        self.passed = records[-1].offset
+
+    def _check_incarnations(self, records: Sequence[Record]) -> None:
+        """Records of a topic made anew may have been skipped, unless it is being read from its beginning."""
+        assert self._base is not None
+        known = self._base.incarnation
+        for record in records:
+            found = incarnation(record)
+            if found is None or found == known:
+                continue
+            if known and found not in self._swept:
+                self._swept |= {known, found}
+                _log.warning("%s/%d: the topic was made anew", *self.place)
+                self._begin_again()
+            self._swept.add(found)
+            known = found
+
+    def _begin_again(self) -> Any:
+        self._from_beginning = True
+        self._metrics.restarts.labels(self.place[0]).inc()
+        raise _OutOfStepError

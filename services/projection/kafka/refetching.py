@@ -1,0 +1,49 @@
+"""Reads a partition again from its beginning, for versions that were not seen."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from services.projection.faults import TransientError
+from services.projection.folding.batch import Hole
+from services.projection.records import Record, read, stream_of
+from services.projection.store.checkpoints import Place
+
+_WAIT_MS: Final = 1000
+
+
+async def refetch(
+    options: dict[str, Any], place: Place, holes: Sequence[Hole], end: int
+) -> dict[tuple[str, int], Record]:
+    """The missing versions, as far as they stand in the partition before offset `end`.
+
+    `TransientError` when the partition cannot be read through.
+    """
+    wanted = {hole.subject for hole in holes}
+    found: dict[tuple[str, int], Record] = {}
+    tp = TopicPartition(*place)
+    consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
+    try:
+        async with consumer:
+            consumer.assign([tp])
+            await consumer.seek_to_beginning(tp)
+            end = min(end, (await consumer.end_offsets([tp]))[tp])
+            while await consumer.position(tp) < end:
+                for records in (await consumer.getmany(tp, timeout_ms=_WAIT_MS)).values():
+                    for record in records:
+                        subject = stream_of(record)
+                        if subject in wanted and (version := _version(record)) is not None:
+                            found.setdefault((subject, version), record)
+    except (KafkaError, OSError) as error:
+        raise TransientError(f"refetching: {type(error).__name__}") from error
+    return found
+
+
+def _version(record: Record) -> int | None:
+    try:
+        return read(record).version
+    except Exception:  # what cannot be used fills no hole
+        return None

@@ -1,0 +1,138 @@
+"""How far the live documents are behind, partition by partition."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from services.projection.faults import TransientError
+from services.projection.kafka.watching import Topics
+from services.projection.metrics import ProjectionMetrics
+from services.projection.store import marks
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
+from services.projection.store.connecting import Mongo, Row
+from services.projection.store.generations import Generations
+from services.projection.store.heartbeats import Heartbeats
+from shared import freshness
+from shared.freshness import Heartbeat, fresh_as_of, lag_ms
+
+_EVERY_SECONDS: Final = 1.0
+_LOOK_BACK: Final = 60
+_FIRST_LOOK_BACK: Final = 7200
+_log = logging.getLogger(__name__)
+
+
+class Lag:
+    """Looks every second, and tells what it knows: what it cannot see does not make the lag smaller."""
+
+    def __init__(self, mongo: Mongo, topics: Topics, metrics: ProjectionMetrics) -> None:
+        self._mongo = mongo
+        self._topics = topics
+        self._metrics = metrics
+        self._ends: dict[Place, int] = {}
+        self._checkpoints: dict[Place, Checkpoint] = {}
+        self._as_of: dict[Place, datetime] = {}
+        self._pointer: Row | None = None
+        self._parked: list[Row] = []
+        self._looked = False
+        self.kafka_away: str | None = "it was not asked yet"
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self._look_at_topics()
+            try:
+                await self._look_at_documents()
+            except TransientError as error:
+                _log.debug("the lag cannot be looked at: %s", error)
+            self._measure()
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _look_at_topics(self) -> None:
+        try:
+            self._ends = await self._topics.ends()
+            self.kafka_away = None
+        except TransientError as error:
+            self.kafka_away = str(error)
+
+    async def _look_at_documents(self) -> None:
+        pointer = await Generations(self._mongo).pointer()
+        if pointer is None:
+            return
+        generation = pointer["generation"]
+        beats = await Heartbeats(self._mongo).newest(_LOOK_BACK if self._looked else _FIRST_LOOK_BACK)
+        checkpoints = await Checkpoints(self._mongo, generation).all()
+        self._parked = await marks.parked(self._mongo, generation)
+        if self._pointer is not None and self._pointer["generation"] != generation:
+            self._as_of.clear()
+        for place, checkpoint in checkpoints.items():
+            self._prove(place, checkpoint, beats)
+        self._pointer, self._checkpoints, self._looked = pointer, checkpoints, True
+
+    def _prove(self, place: Place, checkpoint: Checkpoint, beats: Iterable[Heartbeat]) -> None:
+        before = self._checkpoints.get(place)
+        if before is not None and before.incarnation not in ("", checkpoint.incarnation):
+            self._as_of.pop(place, None)
+        passed = {place: freshness.Checkpoint(checkpoint.incarnation, checkpoint.offset)}
+        as_of = fresh_as_of((_only(place, beat) for beat in beats), passed)
+        if as_of is not None:
+            self._as_of[place] = max(as_of, self._as_of.get(place, as_of))
+
+    def _measure(self) -> None:
+        for row in self.partitions():
+            labels = row["topic"], str(row["partition"])
+            if row["events"] is not None:
+                self._metrics.lag_events.labels(*labels).set(row["events"])
+            self._metrics.lag_seconds.labels(*labels).set(row["ms"] / 1000)
+        self._metrics.parked.set(len(self._parked))
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """Per partition: the next offset to be read, where it ends, and the difference in events and ms."""
+        now = datetime.now(UTC)
+        return [self._partition(place, now) for place in sorted(self._ends.keys() | self._checkpoints.keys())]
+
+    def _partition(self, place: Place, now: datetime) -> dict[str, Any]:
+        checkpoint, end = self._checkpoints.get(place), self._ends.get(place)
+        position = 0 if checkpoint is None else checkpoint.offset + 1
+        return {
+            "topic": place[0],
+            "partition": place[1],
+            "position": position,
+            "endOffset": end,
+            # of a topic made anew the whole is still to be read
+            "events": None if end is None else end - position if end >= position else end,
+            "ms": lag_ms(now, self._as_of.get(place)),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """What `GET /lag` tells."""
+        pointer: Mapping[str, Any] = self._pointer or {}
+        read_models = pointer.get("readModels", {})
+        return {
+            "generation": pointer.get("generation"),
+            "partitions": self.partitions(),
+            "readModels": [
+                {"name": name, "generation": generation} for name, generation in read_models.items()
+            ],
+            "parked": [
+                {
+                    "topic": row["topic"],
+                    "partition": row["partition"],
+                    "stream": row["subject"],
+                    "firstVersion": row["firstVersion"],
+                    "lastVersion": row["lastVersion"],
+                    "hole": row["hole"],
+                }
+                for row in self._parked
+            ],
+        }
+
+
+def _only(place: Place, beat: Heartbeat) -> Heartbeat:
+    """What a heartbeat says of one partition."""
+    topic, partition = place
+    ends = beat.end_offsets.get(topic, ())
+    end = ends[partition] if partition < len(ends) else 0
+    return replace(beat, end_offsets={topic: [0] * partition + [end]})

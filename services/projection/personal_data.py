@@ -1,0 +1,83 @@
+"""Names and addresses made readable with keys that the command service hands out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+from joserfc import jwe
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from services.projection.faults import TransientError
+from services.projection.read_models.customers import Reveal
+
+_AT_ONCE: Final = 1000
+_TIMEOUT: Final = 5.0
+_ALGORITHMS: Final = ["dir", "A256GCM"]
+
+
+class Keys:
+    """Asks for keys, many at a time. Nothing is remembered: a key may be deleted at any moment."""
+
+    def __init__(self, url: str, read_token: Callable[[], str]) -> None:
+        self._url = f"{url.rstrip('/')}/personal-data-keys"
+        self._read_token = read_token
+        self._token: str | None = None
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def reveal(self, customer_ids: Iterable[str]) -> Reveal:
+        """What makes the texts of those customers readable; `TransientError` when no keys are to be had."""
+        keys: dict[str, Any] = {}
+        for some in _batches(sorted(set(customer_ids))):
+            keys |= await self._ask(some)
+        return _revealing({customer: _imported(key) for customer, key in keys.items()})
+
+    async def _ask(self, customer_ids: list[str]) -> Mapping[str, Any]:
+        try:
+            answer = await self._post(customer_ids)
+            if answer.status_code == 401:
+                # its file may hold a newer one
+                self._token = None
+                answer = await self._post(customer_ids)
+            answer.raise_for_status()
+            keys: Mapping[str, Any] = answer.json()["keys"]
+        except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
+            raise TransientError(f"personal data keys: {type(error).__name__}") from error
+        return keys
+
+    async def _post(self, customer_ids: list[str]) -> httpx.Response:
+        if self._token is None:
+            self._token = self._read_token()
+        headers = {"authorization": f"Bearer {self._token}"}
+        return await self._client.post(self._url, json={"customerIds": customer_ids}, headers=headers)
+
+
+def _batches(ids: list[str]) -> Iterable[list[str]]:
+    return (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))
+
+
+def _imported(key: Any) -> OctKey | None:
+    return None if key is None else OctKey.import_key(key)
+
+
+def _revealing(keys: Mapping[str, OctKey | None]) -> Reveal:
+    def reveal(customer_id: str, text: str) -> str | None:
+        key = keys.get(customer_id)
+        if key is None:
+            return None
+        try:
+            return (jwe.decrypt_compact(text, key, algorithms=_ALGORITHMS).plaintext or b"").decode()
+        except JoseError as error:
+            # the library's own words may hold parts of the text
+            raise ValueError(f"cannot be decrypted: {type(error).__name__}") from None
+
+    return reveal

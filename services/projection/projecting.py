@@ -1,0 +1,136 @@
+"""One batch of one partition: read what it touches, fold it, write it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from services.projection.faults import FencedError
+from services.projection.folding.batch import Fold, Refetched
+from services.projection.folding.customers import CustomersFolder
+from services.projection.folding.folder import Documents, Folder, Writes
+from services.projection.folding.orders import OrdersFolder
+from services.projection.folding.parking import Parked
+from services.projection.folding.products import ProductsFolder
+from services.projection.kafka.dead_letters import DeadLetters
+from services.projection.kafka.refetching import refetch
+from services.projection.metrics import ProjectionMetrics
+from services.projection.personal_data import Keys
+from services.projection.read_models.customers import Reveal
+from services.projection.records import Record, digest, incarnation, stream_of
+from services.projection.store import marks
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
+from services.projection.store.connecting import Mongo
+from services.projection.store.writing import Writer
+from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
+
+_DOCUMENTS: Final = {"orders": ORDERS, "customers": CUSTOMERS, "products": PRODUCTS}
+_log = logging.getLogger(__name__)
+
+
+class Projector:
+    """Applies batches to the documents of one generation."""
+
+    def __init__(
+        self,
+        mongo: Mongo,
+        generation: str,
+        keys: Keys,
+        dead_letters: DeadLetters,
+        kafka: dict[str, Any],
+        metrics: ProjectionMetrics,
+    ) -> None:
+        self.generation = generation
+        self._mongo = mongo
+        self._keys = keys
+        self._dead_letters = dead_letters
+        self._kafka = kafka
+        self._metrics = metrics
+        self._writer = Writer(mongo, generation)
+        self._checkpoints = Checkpoints(mongo, generation)
+        self._marks: dict[Place, dict[str, Parked]] = {}
+
+    async def checkpoint(self, place: Place) -> Checkpoint:
+        """Where the partition stands. What is remembered of it is read again, too."""
+        checkpoint = await self._checkpoints.load(place)
+        self._marks[place] = await marks.load(self._mongo, self.generation, place)
+        return checkpoint
+
+    async def halted(self, place: Place) -> bool:
+        """Whether it stands where a switch of generations made it halt."""
+        checkpoint = await self._checkpoints.load(place)
+        return (
+            checkpoint.halt_at is not None
+            and checkpoint.halt_until is not None
+            and checkpoint.halt_until > datetime.now(UTC)
+            and checkpoint.offset >= checkpoint.halt_at
+        )
+
+    async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
+        """Apply records that follow `start`; the checkpoint as it is then.
+
+        Raises `TransientError`, `FencedError` and `HaltedError`.
+        """
+        topic, began = place[0], time.perf_counter()
+        fold = await self._fold(place, start, records)
+        if fold.letters:
+            await self._dead_letters.send(fold.letters)
+            self._alarm(place, fold)
+        try:
+            moved = await self._write(place, start, records[-1], fold.folder.writes(), fold)
+        except FencedError:
+            self._metrics.fenced.labels(topic).inc()
+            raise
+        self._marks[place] |= fold.marks
+        self._metrics.events.labels(topic).inc(fold.applied)
+        self._metrics.repeats.labels(topic).inc(fold.repeats)
+        self._metrics.batch_size.labels(topic).observe(len(records))
+        self._metrics.apply_seconds.labels(topic).observe(time.perf_counter() - began)
+        return moved
+
+    async def _write(
+        self, place: Place, start: Checkpoint, last: Record, writes: Writes, fold: Fold
+    ) -> Checkpoint:
+        to = (incarnation(last) or start.incarnation, last.offset, digest(last))
+        event_at = datetime.fromtimestamp(last.timestamp / 1000, UTC)
+        return await self._writer.write(place, start, to, event_at, writes, fold.marks.values())
+
+    async def _fold(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Fold:
+        topic, at = place[0], datetime.now(UTC)
+        subjects = {stream_of(record) for record in records}
+        stored = await self._writer.load(_DOCUMENTS[topic], subjects)
+        reveal = await self._keys.reveal(subjects) if topic == "customers" else None
+
+        def fold(refetched: Refetched | None) -> Fold:
+            folder = _folder(topic, stored, at, reveal, live=start.live)
+            folding = Fold(folder, self._marks[place], refetched)
+            folding.take_all(records)
+            return folding
+
+        folded = fold(None)
+        if folded.holes:
+            self._metrics.holes.labels(topic).inc(len(folded.holes))
+            for hole in folded.holes:
+                _log.error("%s/%d: %s lacks versions %d to %d", *place, hole.subject, hole.first, hole.last)
+            folded = fold(await refetch(self._kafka, place, folded.holes, records[-1].offset + 1))
+        return folded
+
+    def _alarm(self, place: Place, fold: Fold) -> None:
+        self._metrics.dead_letters.labels(place[0]).inc(len(fold.letters))
+        for letter in fold.letters:
+            subject, offset = stream_of(letter.record), letter.record.offset
+            _log.error("%s/%d: dead letter %d of %s: %s", *place, offset, subject, letter.reason)
+
+
+def _folder(topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool) -> Folder:
+    match topic:
+        case "orders":
+            return OrdersFolder(stored, at, live=live)
+        case "customers":
+            assert reveal is not None
+            return CustomersFolder(stored, reveal)
+        case "products":
+            return ProductsFolder(stored)
+        case other:
+            raise ValueError(f"no read model follows {other}")

@@ -1,0 +1,96 @@
+"""From a Kafka record to an event, and what else a record says."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+from services.projection.read_models.incoming import Incoming
+from shared.envelope import decode
+from shared.events import CURRENT, CustomerEvent, Event, OrderEvent, ProductEvent
+from shared.times import parse_rfc3339
+from shared.topics import COMMITTED_AT, INCARNATION, RECEIVED_AT
+
+_TYPES: Final[dict[str, frozenset[type[Event]]]] = {
+    "orders": frozenset(OrderEvent.__args__),
+    "customers": frozenset(CustomerEvent.__args__),
+    "products": frozenset(ProductEvent.__args__),
+}
+_SUBJECT_FIELD: Final = {"orders": "order_id", "customers": "customer_id", "products": "product_id"}
+
+
+class Record(Protocol):
+    """A record as aiokafka hands it out."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+def header(record: Record, name: str) -> str | None:
+    """The first header of that name as text; None when there is none or it is no text."""
+    for found, value in record.headers:
+        if found == name:
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                return None
+    return None
+
+
+def incarnation(record: Record) -> str | None:
+    """Which making of its topic the record belongs to; None when it does not say so."""
+    return header(record, INCARNATION)
+
+
+def digest(record: Record) -> str:
+    """What tells a record from a different one at the same offset."""
+    hashed = blake2b(record.value or b"", digest_size=16, key=(record.key or b"")[:64])
+    return hashed.hexdigest()
+
+
+def stream_of(record: Record) -> str:
+    """The aggregate's id by the record's key, whatever bytes that has."""
+    return (record.key or b"").decode("utf-8", "backslashreplace")
+
+
+def read(record: Record) -> Incoming[Any]:
+    """The event in a record.
+
+    Raises `ValueError` when it is none that belongs there, or its data don't fit its schema.
+    """
+    envelope = decode(record.value or b"")
+    known = CURRENT.get(envelope.type)
+    if known is None or known not in _TYPES[record.topic]:
+        raise ValueError(f"{envelope.type!r} is no event of the topic")
+    if envelope.schema_version != known.schema_version:
+        raise ValueError(f"schema version {envelope.schema_version} of {envelope.type} is not known")
+    event = envelope.event()
+    if not envelope.subject == stream_of(record) == getattr(event, _SUBJECT_FIELD[record.topic]):
+        raise ValueError("key, subject and data name different aggregates")
+    occurred = envelope.time.astimezone(UTC)
+    return Incoming(
+        event=event,
+        type=envelope.type,
+        subject=envelope.subject,
+        version=envelope.version,
+        occurred_at=occurred,
+        actor=envelope.actor,
+        traceparent=envelope.traceparent,
+        data=envelope.data,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        received_at=_time(record, RECEIVED_AT, occurred),
+        committed_at=_time(record, COMMITTED_AT, occurred),
+        published_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+    )
+
+
+def _time(record: Record, name: str, otherwise: datetime) -> datetime:
+    text = header(record, name)
+    return otherwise if text is None else parse_rfc3339(text)

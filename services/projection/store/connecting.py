@@ -1,0 +1,74 @@
+"""The connection to MongoDB, and what its failures mean."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from services.projection.faults import TransientError
+
+Row = dict[str, Any]
+Collection = AsyncIOMotorCollection[Row]
+DURABLE: Final = WriteConcern(w="majority", j=True)
+_OPTIONS: Final[dict[str, Any]] = {
+    "serverSelectionTimeoutMS": 2000,
+    "connectTimeoutMS": 2000,
+    "socketTimeoutMS": 8000,
+    "waitQueueTimeoutMS": 8000,
+    "maxPoolSize": 64,
+    "retryWrites": True,
+    "retryReads": True,
+    "appname": "orders-projection",
+}
+
+
+class Mongo:
+    """A client for as long as it is entered. Reads what a majority has, from the primary; writes durably."""
+
+    def __init__(self, url: str, database: str) -> None:
+        self.client: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_OPTIONS)
+        self.database: AsyncIOMotorDatabase[Row] = self.client.get_database(
+            database,
+            codec_options=CodecOptions(tz_aware=True),
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=DURABLE,
+            read_concern=ReadConcern("majority"),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+
+    def __getitem__(self, collection: str) -> Collection:
+        return self.database[collection]
+
+    async def why_not_ready(self) -> str | None:
+        """Why nothing can be written; None when it can."""
+        try:
+            hello = await self.client.admin.command("hello")
+        except PyMongoError:
+            return "it does not answer"
+        return None if hello.get("isWritablePrimary") else "it has no primary"
+
+
+@contextmanager
+def translated() -> Generator[None, None, None]:
+    """The driver's errors as ours.
+
+    Nothing that MongoDB says is an event's fault (what cannot be encoded was found out before), so that all
+    of it is worth another try.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        raise TransientError(f"MongoDB: {type(error).__name__}") from error

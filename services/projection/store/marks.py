@@ -1,0 +1,68 @@
+"""The marks of parked streams, written in the transaction of the checkpoint."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from motor.motor_asyncio import AsyncIOMotorClientSession
+
+from services.projection.folding.parking import Parked
+from services.projection.store.checkpoints import Place
+from services.projection.store.connecting import Mongo, Row, translated
+from shared.documents import PARKED, parked_id
+
+
+async def load(mongo: Mongo, generation: str, place: Place) -> dict[str, Parked]:
+    """The partition's marks by subject, those of streams that go on again included."""
+    topic, partition = place
+    wanted = {"generation": generation, "topic": topic, "partition": partition}
+    with translated():
+        rows = await mongo[PARKED].find(wanted).to_list(None)
+    return {row["subject"]: _mark(row) for row in rows}
+
+
+async def parked(mongo: Mongo, generation: str) -> list[Row]:
+    """The documents of the streams that are parked now."""
+    with translated():
+        return await mongo[PARKED].find({"generation": generation, "open": True}).to_list(None)
+
+
+async def save(
+    mongo: Mongo,
+    session: AsyncIOMotorClientSession,
+    generation: str,
+    place: Place,
+    marks: Iterable[Parked],
+) -> None:
+    """Write marks in the session's transaction; those that are over and hold nothing to remember go."""
+    topic, partition = place
+    for mark in marks:
+        key = {"_id": parked_id(generation, topic, mark.subject)}
+        if not mark.open and not mark.unreadable:
+            await mongo[PARKED].delete_one(key, session=session)
+            continue
+        row: Row = {
+            "generation": generation,
+            "topic": topic,
+            "partition": partition,
+            "subject": mark.subject,
+            "firstVersion": mark.first_version,
+            "lastVersion": mark.last_version,
+            "reason": mark.reason,
+            "hole": mark.hole,
+            "unreadable": list(mark.unreadable),
+            "open": mark.open,
+            "at": datetime.now(UTC),
+        }
+        await mongo[PARKED].replace_one(key, row, upsert=True, session=session)
+
+
+def _mark(row: Row) -> Parked:
+    return Parked(
+        subject=row["subject"],
+        first_version=row["firstVersion"],
+        last_version=row["lastVersion"],
+        reason=row["reason"],
+        hole=row["hole"],
+        unreadable=tuple(row["unreadable"]),
+        open=row["open"],
+    )

@@ -1,0 +1,127 @@
+"""Writes a batch: documents, counts, feed, marks and the checkpoint, in one transaction."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from services.projection.faults import FencedError
+from services.projection.folding.folder import Documents, Writes
+from services.projection.folding.parking import Parked
+from services.projection.read_models import customer_summaries, daily_sales, product_sales
+from services.projection.read_models.additions import Additions
+from services.projection.store import marks
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
+from services.projection.store.connecting import Mongo, Row, translated
+from services.projection.store.transactions import transaction
+from shared.documents import (
+    CUSTOMER_SUMMARIES,
+    CUSTOMERS,
+    DAILY_SALES,
+    FEED,
+    GENERATIONS,
+    LIVE,
+    PRODUCT_SALES,
+    collection,
+    part_id,
+)
+
+_AMOUNTS: Final = {
+    CUSTOMER_SUMMARIES: customer_summaries.AMOUNTS,
+    PRODUCT_SALES: product_sales.AMOUNTS,
+    DAILY_SALES: daily_sales.AMOUNTS,
+}
+_DUPLICATE_KEY: Final = 11000
+
+
+class Writer:
+    """Reads and writes the documents of one generation."""
+
+    def __init__(self, mongo: Mongo, generation: str) -> None:
+        self._mongo = mongo
+        self._generation = generation
+        self._checkpoints = Checkpoints(mongo, generation)
+
+    async def load(self, read_model: str, ids: Iterable[str]) -> Documents:
+        """The documents of those ids that exist."""
+        found = self._mongo[collection(read_model, self._generation)].with_options(
+            CodecOptions(tz_aware=True)
+        )
+        with translated():
+            rows = await found.find({"_id": {"$in": list(ids)}}).to_list(None)
+        return {row["_id"]: row for row in rows}
+
+    async def write(
+        self,
+        place: Place,
+        start: Checkpoint,
+        to: tuple[str, int, str],
+        event_at: datetime | None,
+        writes: Writes,
+        parked: Iterable[Parked],
+    ) -> Checkpoint:
+        """Write it all and move the checkpoint from `start`; the checkpoint as it is then.
+
+        Raises `FencedError` or `HaltedError`, and then nothing was written; `TransientError`, and then the
+        checkpoint tells whether something was.
+        """
+        with translated():
+            try:
+                async with transaction(self._mongo) as session:
+                    moved = await self._checkpoints.move(session, place, start, to, event_at)
+                    await self._write(session, place[1], writes)
+                    await marks.save(self._mongo, session, self._generation, place, parked)
+                return moved
+            except DuplicateKeyError as error:
+                raise FencedError from error
+            except BulkWriteError as error:
+                codes = {each["code"] for each in error.details.get("writeErrors", ())}
+                if codes == {_DUPLICATE_KEY}:
+                    raise FencedError from error
+                raise
+
+    async def _write(self, session: AsyncIOMotorClientSession, partition: int, writes: Writes) -> None:
+        for read_model, documents in writes.inserted.items():
+            if documents:
+                await self._named(read_model).insert_many(documents, ordered=False, session=session)
+        for read_model, replaced in writes.replaced.items():
+            if replaced:
+                replacements: list[Any] = [
+                    ReplaceOne({"_id": key}, document, upsert=True) for key, document in replaced.items()
+                ]
+                await self._named(read_model).bulk_write(replacements, ordered=False, session=session)
+        for read_model, additions in writes.added.items():
+            if additions:
+                updates = _updates(read_model, additions, partition)
+                await self._named(read_model).bulk_write(updates, ordered=False, session=session)
+        if writes.feed:
+            await self._mongo[FEED].insert_many(writes.feed, session=session)
+        if writes.erased:
+            await self._forget(session, writes.erased)
+
+    async def _forget(self, session: AsyncIOMotorClientSession, customers: list[str]) -> None:
+        """Take the names out of the other generations too: nobody may be filling them now."""
+        kept = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}, session=session).to_list(None)
+        nameless = {"$set": {"name": None, "email": None}}
+        for generation in kept:
+            if generation["_id"] != self._generation:
+                other = self._mongo[collection(CUSTOMERS, generation["_id"])]
+                await other.update_many({"_id": {"$in": customers}}, nameless, session=session)
+
+    def _named(self, read_model: str) -> Any:
+        return self._mongo[collection(read_model, self._generation)]
+
+
+def _updates(read_model: str, additions: Additions, partition: int) -> list[Any]:
+    zeros = dict.fromkeys(_AMOUNTS[read_model], 0)
+    updates: list[Any] = []
+    for key, addition in additions.items():
+        update: Row = {"$setOnInsert": addition.names, "$inc": zeros | addition.amounts}
+        if addition.moments:
+            update["$max"] = addition.moments
+        updates.append(UpdateOne({"_id": part_id(key, partition)}, update, upsert=True))
+    return updates
