@@ -27,7 +27,7 @@ _REMEMBERED: Final = 200
 
 @dataclass(slots=True)
 class Figures:
-    """What happened so far; `waiting` holds when each event that is not visible yet was accepted."""
+    """What happened so far; `waiting` holds when each command was sent whose event is not visible yet."""
 
     placed: int = 0
     shipped: int = 0
@@ -36,7 +36,7 @@ class Figures:
     visible: int = 0
     lag_ms: str = "?"
     waiting: dict[tuple[str, int], float] = field(default_factory=dict)
-    early: set[tuple[str, int]] = field(default_factory=set)
+    early: dict[tuple[str, int], float] = field(default_factory=dict)
     delays_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     @property
@@ -44,33 +44,32 @@ class Figures:
         """Commands that were answered 202."""
         return self.placed + self.shipped + self.cancelled
 
-    def accept(self, order_id: str, version: int) -> None:
+    def accept(self, order_id: str, version: int, sent: float) -> None:
         """A command was answered; its message may have come first."""
-        if (order_id, version) in self.early:
-            self.early.discard((order_id, version))
-            self.delays_ms.append(0.0)
+        seen = self.early.pop((order_id, version), None)
+        if seen is None:
+            self.waiting[order_id, version] = sent
         else:
-            self.waiting[order_id, version] = monotonic()
+            self.delays_ms.append((seen - sent) * 1000)
 
     def see(self, order_id: str, version: int) -> None:
         """An event's live message came."""
         self.visible += 1
-        accepted = self.waiting.pop((order_id, version), None)
-        if accepted is None:
-            self.early.add((order_id, version))
+        sent = self.waiting.pop((order_id, version), None)
+        if sent is None:
+            self.early[order_id, version] = monotonic()
         else:
-            self.delays_ms.append((monotonic() - accepted) * 1000)
+            self.delays_ms.append((monotonic() - sent) * 1000)
 
     def table(self) -> Table:
         """All of it, to be looked at."""
-        table = Table(title="orders, from command to live message")
-        for name in ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "on the way"):
+        table = Table(title="orders, from the command sent to the live message")
+        names = ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "under way")
+        for name in (*names, "delay p50 ms", "lag ms"):
             table.add_column(name, justify="right")
-        table.add_column("delay p50", justify="right")
-        table.add_column("read model lag", justify="right")
-        delay = f"{median(self.delays_ms):.1f} ms" if self.delays_ms else "?"
+        delay = f"{median(self.delays_ms):.1f}" if self.delays_ms else "?"
         counts = (self.placed, self.shipped, self.cancelled, self.refused, self.accepted, self.visible)
-        table.add_row(*map(str, counts), str(len(self.waiting)), delay, f"{self.lag_ms} ms")
+        table.add_row(*map(str, counts), str(len(self.waiting)), delay, self.lag_ms)
         return table
 
 
@@ -107,14 +106,16 @@ class Shop:
         customer = random.choice(list(self._customers))
         products = random.sample(list(PRODUCTS), random.randint(1, 3))
         items = [{"productId": name, "quantity": random.randint(1, 4)} for name in products]
+        sent = monotonic()
         placed = await self._send("POST", "/orders", self._customers[customer], {"items": items})
         if placed is None:
             return
         self.figures.placed += 1
-        self.figures.accept(placed["orderId"], placed["version"])
+        self.figures.accept(placed["orderId"], placed["version"], sent)
         await asyncio.sleep(random.uniform(0.5, 3))
         fate = random.random()
         path = f"/orders/{placed['orderId']}"
+        sent = monotonic()
         if fate < 0.6:
             done = await self._send("POST", f"{path}/ship", self._staff, {"trackingNumber": "TRACK-1"})
             self.figures.shipped += done is not None
@@ -125,7 +126,7 @@ class Shop:
         else:
             return
         if done is not None:
-            self.figures.accept(done["orderId"], done["version"])
+            self.figures.accept(done["orderId"], done["version"], sent)
 
     async def watch(self, standing: asyncio.Event) -> None:
         """Follow the live messages; `standing` is set once none can be missed."""
