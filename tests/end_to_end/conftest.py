@@ -1,0 +1,86 @@
+"""The whole system, started as a newcomer starts it, or the one that ENDPOINTS names."""
+
+import json
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A running system: what `make up` wrote into endpoints.json, and the secret its tokens are made with."""
+
+    endpoints: dict[str, Any]
+    jwt_secret: str
+    logs: Path | None
+
+    @property
+    def command_url(self) -> str:
+        return str(self.endpoints["commandUrl"])
+
+    @property
+    def query_url(self) -> str:
+        return str(self.endpoints["queryUrl"])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    """One system for all journeys; its data goes when they are done."""
+    given = os.environ.get("ENDPOINTS")
+    if given:
+        endpoints = json.loads(Path(given).read_text())
+        yield System(endpoints, os.environ["JWT_SECRET"], None)
+        return
+    with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
+        secret = "end-to-end-secret-of-thirty-two-bytes-and-more"
+        local = Path(folder) / "local"
+        Path(folder).chmod(0o755)
+        environment = os.environ | {
+            "LOCAL_DIR": str(local),
+            "COMMAND_PORT": str(_free_port()),
+            "QUERY_PORT": str(_free_port()),
+            "JWT_SECRET": secret,
+            "DETACH": "1",
+        }
+        for server in ("POSTGRES_URL", "MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS"):
+            environment.pop(server, None)
+        started = subprocess.run(
+            ["make", "up"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        try:
+            assert started.returncode == 0, f"make up failed:\n{started.stdout[-8000:]}"
+            yield System(json.loads((local / "endpoints.json").read_text()), secret, local)
+        finally:
+            subprocess.run(["make", "down"], cwd=ROOT, env=environment, check=True, timeout=60)
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client that follows nothing and waits at most as long as the longest `Prefer: wait`."""
+    async with httpx.AsyncClient(timeout=35) as client:
+        yield client

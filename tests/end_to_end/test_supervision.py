@@ -1,0 +1,109 @@
+"""`make up` as its user meets it: ports that are taken, processes that die, a second start."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.end_to_end.conftest import ROOT, System
+from tests.end_to_end.shop import customer, listed, staff
+from tests.servers import eventually
+
+pytestmark = pytest.mark.end_to_end
+PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
+
+
+def processes(system: System) -> dict[str, int]:
+    """Who is running now."""
+    assert system.logs is not None
+    found: dict[str, int] = json.loads((system.logs / "endpoints.json").read_text())["processes"]
+    return found
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.timeout(120)
+async def test_a_killed_process_is_started_again_and_nothing_is_lost(
+    system: System, http: httpx.AsyncClient, name: str
+) -> None:
+    if system.logs is None:
+        pytest.skip("the system that ENDPOINTS names is not supervised here")
+    seller, buyer = staff(system, http), customer(system, http)
+    lamp = await listed(seller)
+    await buyer.register()
+    before = [await buyer.order((lamp, 1)) for _ in range(5)]
+    old = processes(system)[name]
+    os.kill(old, signal.SIGKILL)
+
+    async def started_again() -> bool:
+        return processes(system)[name] != old
+
+    await eventually(started_again, f"{name} is started again", 40)
+
+    async def accepts() -> bool:
+        try:
+            answer = await buyer.send(
+                "PUT", f"/customers/{buyer.name}", {"name": "A", "email": "a@b.example"}
+            )
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 202
+
+    await eventually(accepts, "commands are accepted", 30)
+    after = [await buyer.order((lamp, 1)) for _ in range(5)]
+
+    async def all_readable() -> bool:
+        try:
+            page = await buyer.get("/orders")
+        except httpx.TransportError:
+            return False
+        if page.status_code != 200:
+            return False
+        return [order["id"] for order in page.json()["data"]] == [*before, *after][::-1]
+
+    await eventually(all_readable, "all orders are readable, once each", 40)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "LOCAL_DIR": str(folder), **more}
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ended = subprocess.run(
+            ["make", "up"],
+            cwd=ROOT,
+            env=environment(tmp_path, COMMAND_PORT=port),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode != 0
+    assert f"port {port} is taken; choose another with COMMAND_PORT=" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
+    if system.logs is None:
+        pytest.skip("the system that ENDPOINTS names is not supervised here")
+    ended = subprocess.run(
+        ["make", "up"],
+        cwd=ROOT,
+        env=environment(system.logs),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "it is already running" in ended.stdout + ended.stderr
