@@ -144,7 +144,9 @@ async def relay(postgres: str, kafka: str, log: Path, **more: str) -> AsyncItera
         "POSTGRES_URL": postgres,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "PORT": "0",
-        "PYTHONPATH": str(ROOT),
+        # compiled once per session, wherever bytecode may not be written beside the sources
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(log.parent.parent / "pycache"),
         **more,
     }
     running = Relay({**os.environ, **environment}, log)

@@ -114,7 +114,7 @@ async def test_a_stream_that_was_set_aside_gets_another_try(
     await store(postgres_url, [("orders/big", 2)], reason="x" * 1_100_000)
     await store(postgres_url, [("orders/big", 3)])
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
-        await running.says("orders/big is set aside from event 2 on")
+        await running.says("event 2 of orders/big")
         await published(postgres_url)
         larger = ConfigEntry("max.message.bytes", "3000000", incremental_operation=AlterConfigOpType.SET)
         changed = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[larger])

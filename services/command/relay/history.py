@@ -7,8 +7,8 @@ from typing import Any, Final
 from services.command.relay.cluster import Cluster
 from services.command.relay.connecting import Connection
 from services.command.relay.incarnations import Incarnations, observe
-from services.command.relay.records import Encoder, Record
-from services.command.relay.sending import BatchRefusedError, Place, RefusedError, Sender, producer
+from services.command.relay.records import Encoder, RefusedError
+from services.command.relay.sending import BatchRefusedError, Place, Sender, producer
 from services.command.relay.sql import sql
 from services.command.settings import RepublishSettings
 
@@ -59,20 +59,19 @@ class Writer:
         known = self.incarnations
         self._encode = Encoder(self._settings.schema_base, known.partitions, known.ids)
 
-    async def send(self, rows: Sequence[Row]) -> list[tuple[Record, str]]:
-        """Send a page and wait for it; what Kafka refuses for good, with the reason, and without its stream.
+    async def send(self, rows: Sequence[Row]) -> list[RefusedError]:
+        """Send a page and wait for it; what cannot be published, and is left out with its stream.
 
         Raises `KafkaError`, and `TopicRemadeError` when the records went into other topics than meant.
         """
-        records = [self._encode(row) for row in rows]
-        refused: list[tuple[Record, str]] = []
+        refused: list[RefusedError] = []
         while True:
+            aside = {error.stream_id for error in refused}
             try:
+                records = [self._encode(row) for row in rows if f"{row[2]}/{row[3]}" not in aside]
                 await (await self._ready()).send(records)
             except RefusedError as error:
-                refused.append((error.record, error.reason))
-                stream = error.record.stream_id
-                records = [record for record in records if record.stream_id != stream]
+                refused.append(error)
             except BatchRefusedError:
                 pass  # the next try is in smaller batches
             else:

@@ -9,6 +9,7 @@ import asyncio
 from typing import Final
 
 from services.command.relay.connecting import Connection
+from services.command.relay.sql import sql
 
 _SHARDS: Final = 0x7265_6C61
 _GATE: Final = 0x6761_7465
@@ -21,20 +22,33 @@ class PublisherLock:
 
     def __init__(self, connection: Connection, shards: int, shard: int) -> None:
         self._connection = connection
+        self._shards = shards
         self._key = shards << 16 | shard
         self.wanted = asyncio.Event()
         """Somebody waits for the gate."""
 
     async def try_acquire(self) -> bool:
-        """Take the shard, if nobody else has it; then wait for the gate."""
+        """Take the shard, if nobody else has it and all divide alike; then wait for the gate."""
         cursor = await self._connection.execute(
             "SELECT pg_try_advisory_lock(%s::int, %s::int)", [_SHARDS, self._key]
         )
         row = await cursor.fetchone()
         if row != (True,):
             return False
+        if await self._others():
+            await self._connection.execute(
+                "SELECT pg_advisory_unlock(%s::int, %s::int)", [_SHARDS, self._key]
+            )
+            return False
         await self._connection.execute("SELECT pg_advisory_lock_shared(%s)", [_GATE])
         return True
+
+    async def _others(self) -> bool:
+        """Whether publishers are at work that divide the streams among another number of shards."""
+        cursor = await self._connection.execute(
+            sql("other_shards"), {"lock": _SHARDS, "shards": self._shards}
+        )
+        return await cursor.fetchone() == (True,)
 
     async def give_way(self) -> None:
         """Let those through that wait for the gate, keeping the shard."""
@@ -50,13 +64,7 @@ class PublisherLock:
 
     async def look(self) -> None:
         """See whether somebody waits for the gate."""
-        cursor = await self._connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            " AND objsubid = 1 AND classid = 0 AND objid = %s"
-            " AND mode = 'ExclusiveLock' AND database ="
-            " (SELECT oid FROM pg_database WHERE datname = current_database()))",
-            [_GATE],
-        )
+        cursor = await self._connection.execute(sql("gate_is_wanted"), {"lock": _GATE})
         if await cursor.fetchone() == (True,):
             self.wanted.set()
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.command.relay.connecting import Connection
+from services.command.relay.records import RefusedError
 from services.command.relay.sql import sql
 
 
@@ -57,6 +58,9 @@ class Outbox:
         self.set_aside = {stream for (stream,) in await cursor.fetchall()}
 
 
-async def put_aside(session: Connection, stream_id: str, position: int, error: str) -> None:
-    """Set a stream aside, from `position` on, in the session that holds its shard's lock or the gate."""
-    await session.execute(sql("set_aside"), {"stream_id": stream_id, "position": position, "error": error})
+async def put_aside(session: Connection, refused: RefusedError) -> None:
+    """Set a stream aside from an event on, in the session that holds its shard's lock or the gate."""
+    await session.execute(
+        sql("set_aside"),
+        {"stream_id": refused.stream_id, "position": refused.position, "error": refused.reason},
+    )

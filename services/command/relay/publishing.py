@@ -98,11 +98,11 @@ class Publisher:
 
     async def _chunk(self, positions: list[int]) -> Chunk:
         self._in_flight.update(positions)
-        records = [self._encode(row) for row in await self._outbox.load(positions)]
+        rows = await self._outbox.load(positions)
         aside = self._outbox.set_aside
         if aside:
-            records = [record for record in records if record.stream_id not in aside]
-        return Chunk(positions, records)
+            rows = [row for row in rows if f"{row[2]}/{row[3]}" not in aside]
+        return Chunk(positions, [self._encode(row) for row in rows])
 
     async def _give_way(self) -> None:
         async with self._gone:

@@ -5,13 +5,23 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from services.command.relay.partitions import partition_of
-from services.command.store.upcasting import upcast
+from services.command.store.upcasting import UnknownEventError, upcast
 from shared.envelope import encode, schema_url
 from shared.events import CURRENT
 from shared.topics import CLOUDEVENTS_JSON, COMMITTED_AT, CONTENT_TYPE, INCARNATION, RECEIVED_AT
 
 _CONTENT_TYPE: Final = (CONTENT_TYPE, CLOUDEVENTS_JSON)
 Headers = list[tuple[str, bytes]]
+
+
+class RefusedError(Exception):
+    """An event cannot be published, however often it is tried."""
+
+    def __init__(self, stream_id: str, position: int, reason: str) -> None:
+        super().__init__(f"event {position} of {stream_id}: {reason}")
+        self.stream_id = stream_id
+        self.position = position
+        self.reason = reason
 
 
 class Record(NamedTuple):
@@ -43,7 +53,17 @@ class Encoder:
         }
 
     def __call__(self, row: tuple[Any, ...]) -> Record:
-        """The record of one event: its data in the newest shape that this version of the service knows."""
+        """The record of one event: its data in the newest shape that this version of the service knows.
+
+        Raises `RefusedError` for a row that makes no record.
+        """
+        try:
+            return self._record(row)
+        except (KeyError, TypeError, ValueError, UnknownEventError) as error:
+            reason = f"it makes no record: {type(error).__name__}"
+            raise RefusedError(f"{row[2]}/{row[3]}", row[0], reason) from error
+
+    def _record(self, row: tuple[Any, ...]) -> Record:
         (position, event_id, topic, subject, version, kind, schema, data) = row[:8]
         (actor, traceparent, received_at, occurred_at, committed_at) = row[8:]
         known = CURRENT.get(kind)
@@ -66,11 +86,8 @@ class Encoder:
             traceparent=traceparent,
             data=content,
         )
-        headers = [
-            _CONTENT_TYPE,
-            self._incarnations[topic],
-            (RECEIVED_AT, received_at.encode()),
-            (COMMITTED_AT, committed_at.encode()),
-        ]
+        headers = [_CONTENT_TYPE, self._incarnations[topic], (COMMITTED_AT, committed_at.encode())]
+        if received_at is not None:
+            headers.append((RECEIVED_AT, received_at.encode()))
         partition = partition_of(key, self._partitions[topic])
         return Record(position, topic, subject, partition, key, value, headers, committed_at)

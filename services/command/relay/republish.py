@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
 from services.command.relay.connecting import Connection, connect
-from services.command.relay.history import History, Row, Writer
+from services.command.relay.history import History, Writer
 from services.command.relay.incarnations import TopicRemadeError
 from services.command.relay.locks import Gate, stay_alive
 from services.command.relay.outbox import put_aside
@@ -78,7 +78,9 @@ class Republish:
             history = History(self._reading, topics, 0)
             task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())
             async for rows in history.pages():
-                await self._send(rows)
+                for refused in await self._writer.send(rows):
+                    await put_aside(self._session, refused)
+                    _log.error("set aside with all that follows in its stream: %s", refused)
                 self._progress.advance(task, len(rows))
             ids = [self._writer.incarnations[topic].id for topic in topics]
             await self._session.execute(sql("complete_incarnations"), {"incarnations": ids})
@@ -96,18 +98,10 @@ class Republish:
         task = self._progress.add_task(f"repeating {', '.join(topics)}", total=await history.measure())
         async for rows in history.pages():
             async with self._gate:
-                await self._send(rows)
+                for refused in await self._writer.send(rows):
+                    # it was published once: what follows it may go out
+                    _log.error("not repeated: %s", refused)
             self._progress.advance(task, len(rows))
-
-    async def _send(self, rows: Sequence[Row]) -> None:
-        for record, reason in await self._writer.send(rows):
-            await put_aside(self._session, record.stream_id, record.position, reason)
-            _log.error(
-                "stream %s is set aside from event %d on: Kafka refuses it (%s)",
-                record.stream_id,
-                record.position,
-                reason,
-            )
 
 
 async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -> None:

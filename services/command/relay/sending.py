@@ -18,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from services.command.relay.kafka import aiokafka_options
-from services.command.relay.records import Record
+from services.command.relay.records import Record, RefusedError
 from services.command.settings import KafkaSettings
 
 REFUSALS: Final = (
@@ -31,17 +31,8 @@ REFUSALS: Final = (
 _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
 _DISCARD_SECONDS: Final = 0.5
-_ROUND_SECONDS: Final = 20.0
+_ROUND_SECONDS: Final = 10.0
 Place = tuple[str, int]
-
-
-class RefusedError(Exception):
-    """Kafka refuses a record for good."""
-
-    def __init__(self, record: Record, reason: str) -> None:
-        super().__init__(f"event {record.position}: {reason}")
-        self.record = record
-        self.reason = reason
 
 
 class BatchRefusedError(Exception):
@@ -129,6 +120,8 @@ class Sender:
             return error
         if len(batch) == 1:
             self._limits.pop(place, None)
-            return RefusedError(batch[0], type(error).__name__)
+            return RefusedError(
+                batch[0].stream_id, batch[0].position, f"Kafka answers {type(error).__name__}"
+            )
         self._limits[place] = len(batch) // 2
         return BatchRefusedError(f"{len(batch)} records of {place[0]}/{place[1]}: {type(error).__name__}")

@@ -18,8 +18,8 @@ from services.command.relay.locks import PublisherLock
 from services.command.relay.metrics import RelayMetrics
 from services.command.relay.outbox import Outbox, put_aside
 from services.command.relay.publishing import Publisher
-from services.command.relay.records import Encoder
-from services.command.relay.sending import BatchRefusedError, Place, RefusedError, Sender, producer
+from services.command.relay.records import Encoder, RefusedError
+from services.command.relay.sending import BatchRefusedError, Place, Sender, producer
 from services.command.settings import RelaySettings
 from shared.topics import CATEGORIES, HEARTBEATS
 
@@ -170,18 +170,14 @@ class Shard:
             waiting, seconds = await outbox.depth()
             depth.set(waiting)
             age.set(seconds)
-            self._failed = 0
             await asyncio.sleep(_DEPTH_SECONDS)
+            self._failed = 0  # it lives for a while now: the next failure is another one
 
     async def _set_aside(self, session: Connection, group: BaseExceptionGroup[RefusedError]) -> None:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, RefusedError):
-            record = error.record
-            await put_aside(session, record.stream_id, record.position, error.reason)
-            self._metrics.set_aside.labels(record.topic).inc()
-            _log.error(
-                "stream %s is set aside from event %d on: Kafka refuses it (%s); later ones wait with it",
-                record.stream_id, record.position, error.reason,
-            )  # fmt: skip
+            await put_aside(session, error)
+            self._metrics.set_aside.labels(error.stream_id.partition("/")[0]).inc()
+            _log.error("set aside with all that follows in its stream: %s", error)

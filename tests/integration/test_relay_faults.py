@@ -1,0 +1,293 @@
+"""What may befall a relay: its servers away, its process killed or frozen, its topics emptied."""
+
+import asyncio
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from urllib.error import HTTPError
+
+import psycopg
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.local.state import free_ports
+from tests.relaying import (
+    ROOT,
+    cluster,
+    counted,
+    first_sights,
+    heartbeats,
+    published,
+    read,
+    relay,
+    remake_topics,
+    store,
+    waiting,
+)
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture
+async def brokers(kafka: Server) -> AsyncIterator[str]:
+    """The broker with empty topics."""
+    await remake_topics(kafka.url)
+    yield kafka.url
+
+
+async def ask(port: int, path: str) -> tuple[int, str]:
+    """What the relay answers an operator."""
+
+    def asked() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
+
+    return await asyncio.to_thread(asked)
+
+
+async def acknowledged(brokers: str, count: int) -> None:
+    """Wait until the topics hold that many events."""
+
+    async def held() -> bool:
+        return len(await read(brokers)) >= count
+
+    await eventually(held, f"{count} events are in the topics")
+
+
+async def test_killed_after_the_acknowledgement_before_the_row_is_gone(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    events = counted(50, 4)
+    await store(postgres_url, events)
+    async with await psycopg.AsyncConnection.connect(postgres_url) as holding:
+        # the rows can be read, but not deleted
+        await holding.execute("SELECT FROM outbox FOR UPDATE")
+        async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+            await acknowledged(brokers, len(events))
+            await first.kill()
+        await eventually(partial(_relay_gone, postgres_url), "PostgreSQL sees that the relay is gone")
+    assert await waiting(postgres_url) == len(events)
+    async with relay(postgres_url, brokers, tmp_path / "second.log"):
+        await published(postgres_url)
+    seen = await read(brokers)
+    assert len(seen) == 2 * len(events), "each is there twice, under the same id"
+    assert first_sights(seen) == {f"orders/s{n}": [1, 2, 3, 4] for n in range(50)}
+
+
+async def _relay_gone(url: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        cursor = await connection.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE application_name = 'relay' AND datname = current_database()"
+        )
+        return await cursor.fetchone() == (0,)
+
+
+async def test_stopped_in_order_it_leaves_nothing_to_be_repeated(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    events = counted(1000, 10)
+    async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+        await first.says("publishing shard")
+        await store(postgres_url, events)
+
+        async def begun() -> bool:
+            return await waiting(postgres_url) < len(events)
+
+        await eventually(begun, "some are published", every=0.001)
+        await first.stop()
+        assert first.process.returncode == 0
+    async with relay(postgres_url, brokers, tmp_path / "second.log"):
+        await published(postgres_url)
+    assert len(await read(brokers)) == len(events)
+
+
+async def test_a_lost_listening_connection_costs_latency_only(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with (
+        relay(postgres_url, brokers, tmp_path / "relay.log") as running,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection,
+    ):
+        await running.says("publishing shard")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'relay' AND datname = current_database() AND query LIKE 'LISTEN%'"
+        )
+        await store(postgres_url, counted(10, 1))
+        await published(postgres_url, 2)
+        await running.says("not listening to PostgreSQL")
+    assert len(await read(brokers)) == 10
+
+
+async def test_two_relays_share_the_shards_and_one_takes_over_all(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    events = counted(100, 10)
+    async with (
+        relay(postgres_url, brokers, tmp_path / "first.log", RELAY_SHARDS="3") as first,
+        relay(postgres_url, brokers, tmp_path / "second.log", RELAY_SHARDS="3") as second,
+    ):
+        await second.says("standing by")
+        await store(postgres_url, events)
+        await published(postgres_url)
+        await first.kill()
+        await store(postgres_url, [(f"orders/s{n}", 11) for n in range(100)])
+        await published(postgres_url, 5)
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 12)) for n in range(100)}
+    assert {(beat["shards"], beat["shard"]) for beat in await heartbeats(brokers)} == {(3, 0), (3, 1), (3, 2)}
+
+
+async def test_relays_that_divide_the_streams_otherwise_wait_for_each_other(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
+        await first.says("publishing shard 0 of 1")
+        async with relay(postgres_url, brokers, tmp_path / "second.log", RELAY_SHARDS="2") as second:
+            await second.says("standing by")
+            await store(postgres_url, counted(10, 1))
+            await published(postgres_url)
+            await first.stop()
+            await second.says("publishing shard 1 of 2")
+            await second.says("publishing shard 0 of 2")
+
+
+async def test_kafka_away_is_told_and_outlived(
+    postgres_url: str, brokers: str, kafka: Server, tmp_path: Path
+) -> None:
+    port = free_ports(1)[0]
+    async with relay(postgres_url, brokers, tmp_path / "relay.log", PORT=str(port)) as running:
+        await running.says("publishing shard")
+        assert (await ask(port, "/health/ready"))[0] == 200
+        await store(postgres_url, counted(100, 5))
+        await kafka.kill()
+        try:
+            status, body = await ask(port, "/health/ready")
+            assert (status, "no broker answers" in body) == (503, True)
+            assert (await ask(port, "/health/live"))[0] == 200
+            await store(postgres_url, [(f"orders/s{n}", 6) for n in range(100)])
+        finally:
+            await kafka.start()
+        await published(postgres_url, 30)
+
+        async def ready() -> bool:
+            return (await ask(port, "/health/ready"))[0] == 200
+
+        await eventually(ready, "it is ready again")
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 7)) for n in range(100)}
+
+
+async def test_a_broker_that_falls_silent_with_batches_in_flight_gets_them_in_order(
+    postgres_url: str, brokers: str, kafka: Server, tmp_path: Path
+) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await running.says("publishing shard")
+        await store(postgres_url, counted(500, 10))
+        kafka.freeze()
+        try:
+            await running.says("starts again", 40)
+            await store(postgres_url, [(f"orders/s{n}", 11) for n in range(500)])
+        finally:
+            kafka.thaw()
+        await published(postgres_url, 40)
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 12)) for n in range(500)}
+
+
+async def test_postgres_away_is_told_and_outlived(
+    postgres_url: str, postgres: Server, brokers: str, tmp_path: Path
+) -> None:
+    port = free_ports(1)[0]
+    async with relay(postgres_url, brokers, tmp_path / "relay.log", PORT=str(port)) as running:
+        await store(postgres_url, counted(10, 1))
+        await published(postgres_url)
+        await postgres.kill()
+        try:
+            await running.says("shard 0 starts again: PostgreSQL")
+            assert (await ask(port, "/health/ready"))[0] == 503
+        finally:
+            await postgres.start()
+        await store(postgres_url, [(f"orders/s{n}", 2) for n in range(10)])
+        await published(postgres_url)
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2] for n in range(10)}
+
+
+async def test_an_emptied_topic_is_another_one(postgres_url: str, brokers: str, tmp_path: Path) -> None:
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await store(postgres_url, counted(20, 1))
+        await published(postgres_url)
+        before = {each.incarnation for each in await read(brokers)}
+        admin = cluster(brokers)
+        await admin.empty("orders", (await admin.end_offsets({"orders": 12}))["orders"])
+        await running.says("topic orders was emptied")
+        await store(postgres_url, [(f"orders/s{n}", 2) for n in range(20)])
+        await published(postgres_url)
+    seen = await read(brokers)
+    assert len(seen) == 20
+    assert before.isdisjoint({each.incarnation for each in seen})
+
+
+async def test_an_event_that_makes_no_record_stops_no_other(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    port = free_ports(1)[0]
+    await store(postgres_url, counted(5, 1))
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(
+            "WITH w AS (INSERT INTO events (stream_id, version, event_id, category, subject, type,"
+            " schema_version, data, metadata, occurred_at) VALUES ('orders/odd', 1, gen_random_uuid(),"
+            " 'orders', 'odd', 'OrderCancelled', 0, '{}', '{}', now()) RETURNING position)"
+            " INSERT INTO outbox SELECT position, 'orders/odd', 1 FROM w"
+        )
+    await store(postgres_url, [("orders/odd", 2), *((f"orders/s{n}", 2) for n in range(5))])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log", PORT=str(port)) as running:
+        await published(postgres_url)
+        await running.says("event 6 of orders/odd: it makes no record")
+        metrics = (await ask(port, "/metrics"))[1]
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2] for n in range(5)}
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    assert samples["relay_set_aside_total", "orders"] == 1
+    assert samples["relay_streams_set_aside",] == 1
+    assert samples["relay_active", "0"] == 1
+
+
+async def test_a_frozen_republish_holds_nobody_up_for_long(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, counted(300, 40))
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+        environment = {**os.environ, "POSTGRES_URL": postgres_url, "KAFKA_BOOTSTRAP_SERVERS": brokers}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.command", "republish", cwd=ROOT, env=environment,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+
+            async def holding() -> bool:
+                cursor = await connection.execute(
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                    " AND objsubid = 1 AND mode = 'ExclusiveLock')"
+                )
+                return await cursor.fetchone() == (True,)
+
+            await eventually(holding, "the job holds the gate", every=0.001)
+            process.send_signal(signal.SIGSTOP)
+            await store(postgres_url, [(f"orders/s{n}", 41) for n in range(300)])
+            await published(postgres_url, 8)
+        process.send_signal(signal.SIGCONT)
+        await process.wait()
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 42)) for n in range(300)}
