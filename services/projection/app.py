@@ -1,6 +1,7 @@
 """The projection service, wired: settings in, documents out."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -184,6 +185,9 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format, service="projection")
     # it logs each attempt to connect; what is away is said once, above
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # a batch makes many thousand objects, none of them in cycles: looking for those took a third of the time
+    gc.set_threshold(100_000, 20, 50)
+    gc.freeze()
     run(_run(settings))
 
 

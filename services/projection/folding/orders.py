@@ -1,6 +1,7 @@
 """Folds the topic `orders`, which feeds five read models and the feed."""
 
 from datetime import datetime
+from typing import Final
 
 import bson
 from bson.raw_bson import RawBSONDocument
@@ -13,13 +14,18 @@ from services.projection.read_models import (
     orders,
     product_sales,
 )
-from services.projection.read_models.additions import Additions, collect
+from services.projection.read_models.additions import Additions
 from services.projection.read_models.incoming import Document, Incoming
 from shared.documents import CUSTOMER_SUMMARIES, DAILY_SALES, ORDER_HISTORY, ORDERS, PRODUCT_SALES
 from shared.events import OrderEvent
 
-_LARGEST = 2**62
-"""Sums of amounts below it fit into 64 bits."""
+_LARGEST: Final = 2**53
+"""A thousand amounts below it fit into 64 bits, even summed."""
+
+
+def _fits(order: Document) -> None:
+    if order["total"] >= _LARGEST or any(item["quantity"] >= _LARGEST for item in order["items"]):
+        raise OverflowError("an amount is too large")
 
 
 class OrdersFolder:
@@ -33,9 +39,9 @@ class OrdersFolder:
         self._encoded: dict[str, RawBSONDocument] = {}
         self._history: list[Encoded] = []
         self._feed: list[Encoded] = []
-        self._summaries: Additions = {}
-        self._sales: Additions = {}
-        self._days: Additions = {}
+        self._summaries = Additions()
+        self._sales = Additions()
+        self._days = Additions()
 
     def version_of(self, subject: str) -> int:
         """The version of the order's document; 0 for none."""
@@ -45,24 +51,19 @@ class OrdersFolder:
     def apply(self, incoming: Incoming[OrderEvent]) -> None:
         """Take in the order's next event."""
         order = orders.apply(self._orders.get(incoming.subject), incoming)
-        if order["total"] >= _LARGEST:
-            raise OverflowError("the total is too large")
+        _fits(order)
         # what cannot be encoded fails here, where it is one event's fault, and not in the batch's write
         encoded = RawBSONDocument(bson.encode(order))
         customer = order["customerId"]
         history = bson.encode(order_history.entry(incoming, customer, encoded, self._at))
-        day = daily_sales.added(incoming, order)
-        key, summary = customer_summaries.added(incoming, order)
         self._orders[incoming.subject] = order
         self._encoded[incoming.subject] = encoded
         self._history.append(RawBSONDocument(history))
         if self._live:
             self._feed.append(order_history.news(incoming, customer, encoded, self._at))
-        collect(self._summaries, key, summary)
-        for product, sold in product_sales.added(incoming, order):
-            collect(self._sales, product, sold)
-        if day is not None:
-            collect(self._days, *day)
+        customer_summaries.add(self._summaries, incoming.event, order)
+        product_sales.add(self._sales, incoming.event, order)
+        daily_sales.add(self._days, incoming.event, order)
 
     def writes(self) -> Writes:
         """All that changed."""

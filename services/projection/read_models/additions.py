@@ -1,34 +1,30 @@
 """What events add to counts. Additions commute, so those of a batch are summed before they are written."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 
-
-@dataclass(slots=True)
-class Addition:
-    """What is added to one count: which one, amounts to be summed, moments of which the latest stays."""
-
-    names: dict[str, str]
-    amounts: dict[str, int]
-    moments: dict[str, datetime] = field(default_factory=dict)
-
-    def add(self, other: "Addition") -> None:
-        """Take in what another event adds to the same count."""
-        for name, amount in other.amounts.items():
-            self.amounts[name] = self.amounts.get(name, 0) + amount
-        for name, moment in other.moments.items():
-            mine = self.moments.get(name)
-            self.moments[name] = moment if mine is None else max(mine, moment)
+Amounts = Sequence[int]
+"""One amount for each field of a read model's counts, in the order of its `AMOUNTS`."""
 
 
-Additions = dict[str, Addition]
-"""By the key of the count."""
+class Additions:
+    """The sums of one batch, by the key of the count, and the latest of a moment where there is one."""
 
+    def __init__(self) -> None:
+        self.sums: dict[str, list[int]] = {}
+        self.latest: dict[str, datetime] = {}
 
-def collect(additions: Additions, key: str, addition: Addition) -> None:
-    """Sum `addition` into the one of the same key."""
-    known = additions.get(key)
-    if known is None:
-        additions[key] = addition
-    else:
-        known.add(addition)
+    def add(self, key: str, amounts: Amounts) -> None:
+        """Add to the count of that key."""
+        known = self.sums.get(key)
+        if known is None:
+            self.sums[key] = list(amounts)
+        else:
+            for place, amount in enumerate(amounts):
+                known[place] += amount
+
+    def happened(self, key: str, moment: datetime) -> None:
+        """Keep the moment, unless a later one is known."""
+        known = self.latest.get(key)
+        if known is None or known < moment:
+            self.latest[key] = moment

@@ -1,27 +1,26 @@
 """How many orders customers have, and what they are worth. Cancelled orders are worth nothing."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
-from services.projection.read_models.additions import Addition
-from services.projection.read_models.incoming import Document, Incoming
+from services.projection.read_models.additions import Additions
+from services.projection.read_models.incoming import Document
 from shared.events import OrderCancelled, OrderCreated, OrderEvent, OrderShipped
 
+KEY: Final = "customerId"
+AMOUNTS: Final = ("orderCount", "pendingCount", "shippedCount", "cancelledCount", "lifetimeValue")
+LATEST: Final = "lastOrderAt"
 
-def added(incoming: Incoming[OrderEvent], order: Document) -> tuple[str, Addition]:
-    """What an event adds to its customer's summary; `order` is the order after it."""
+
+def add(additions: Additions, event: OrderEvent, order: Document) -> None:
+    """Add the event to its customer's summary; `order` is the order after it."""
     customer = order["customerId"]
-    names = {"customerId": customer}
-    match incoming.event:
+    match event:
         case OrderCreated():
-            amounts = {"orderCount": 1, "pendingCount": 1, "lifetimeValue": order["total"]}
-            return customer, Addition(names, amounts, {"lastOrderAt": order["createdAt"]})
+            additions.add(customer, (1, 1, 0, 0, order["total"]))
+            additions.happened(customer, order["createdAt"])
         case OrderShipped():
-            return customer, Addition(names, {"pendingCount": -1, "shippedCount": 1})
+            additions.add(customer, (0, -1, 1, 0, 0))
         case OrderCancelled():
-            amounts = {"pendingCount": -1, "cancelledCount": 1, "lifetimeValue": -order["total"]}
-            return customer, Addition(names, amounts)
+            additions.add(customer, (0, -1, 0, 1, -order["total"]))
         case other:
             assert_never(other)
-
-
-AMOUNTS = ("orderCount", "pendingCount", "shippedCount", "cancelledCount", "lifetimeValue")

@@ -1,24 +1,24 @@
 """What was ordered, by the UTC day of creation. Cancelled orders count, but bring no revenue."""
 
-from typing import assert_never
+from typing import Final, assert_never
 
-from services.projection.read_models.additions import Addition
-from services.projection.read_models.incoming import Document, Incoming
+from services.projection.read_models.additions import Additions
+from services.projection.read_models.incoming import Document
 from shared.events import OrderCancelled, OrderCreated, OrderEvent, OrderShipped
 
-AMOUNTS = ("orderCount", "cancelledCount", "revenue")
+KEY: Final = "date"
+AMOUNTS: Final = ("orderCount", "cancelledCount", "revenue")
 
 
-def added(incoming: Incoming[OrderEvent], order: Document) -> tuple[str, Addition] | None:
-    """What an event adds to the day its order was created on; `order` is the order after it."""
-    match incoming.event:
+def add(additions: Additions, event: OrderEvent, order: Document) -> None:
+    """Add the event to the day its order was created on; `order` is the order after it."""
+    day = order["createdAt"].date().isoformat()
+    match event:
         case OrderCreated():
-            amounts = {"orderCount": 1, "revenue": order["total"]}
+            additions.add(day, (1, 0, order["total"]))
         case OrderCancelled():
-            amounts = {"cancelledCount": 1, "revenue": -order["total"]}
+            additions.add(day, (0, 1, -order["total"]))
         case OrderShipped():
-            return None
+            return
         case other:
             assert_never(other)
-    day = order["createdAt"].date().isoformat()
-    return day, Addition({"date": day}, amounts)

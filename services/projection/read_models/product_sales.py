@@ -1,18 +1,18 @@
 """How many units of products were sold. Those of cancelled orders were not."""
 
-from collections.abc import Iterator
-from typing import assert_never
+from typing import Final, assert_never
 
-from services.projection.read_models.additions import Addition
-from services.projection.read_models.incoming import Document, Incoming
+from services.projection.read_models.additions import Additions
+from services.projection.read_models.incoming import Document
 from shared.events import OrderCancelled, OrderCreated, OrderEvent, OrderShipped
 
-AMOUNTS = ("unitsSold",)
+KEY: Final = "productId"
+AMOUNTS: Final = ("unitsSold",)
 
 
-def added(incoming: Incoming[OrderEvent], order: Document) -> Iterator[tuple[str, Addition]]:
-    """What an event adds to the sales of each product of its order; `order` is the order after it."""
-    match incoming.event:
+def add(additions: Additions, event: OrderEvent, order: Document) -> None:
+    """Add the event to the sales of each product of its order; `order` is the order after it."""
+    match event:
         case OrderCreated():
             sign = 1
         case OrderCancelled():
@@ -22,5 +22,4 @@ def added(incoming: Incoming[OrderEvent], order: Document) -> Iterator[tuple[str
         case other:
             assert_never(other)
     for item in order["items"]:
-        product = item["productId"]
-        yield product, Addition({"productId": product}, {"unitsSold": sign * item["quantity"]})
+        additions.add(item["productId"], (sign * item["quantity"],))

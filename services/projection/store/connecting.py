@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from services.projection.faults import TransientError
@@ -71,4 +71,6 @@ def translated() -> Generator[None, None, None]:
     try:
         yield
     except PyMongoError as error:
-        raise TransientError(f"MongoDB: {type(error).__name__}") from error
+        # no more of its words: they may quote a document
+        code = f" {error.code}" if isinstance(error, OperationFailure) else ""
+        raise TransientError(f"MongoDB: {type(error).__name__}{code}") from error

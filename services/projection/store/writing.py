@@ -1,6 +1,8 @@
 """Writes a batch: documents, counts, feed, marks and the checkpoint, in one transaction."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,12 +32,14 @@ from shared.documents import (
     part_id,
 )
 
-_AMOUNTS: Final = {
-    CUSTOMER_SUMMARIES: customer_summaries.AMOUNTS,
-    PRODUCT_SALES: product_sales.AMOUNTS,
-    DAILY_SALES: daily_sales.AMOUNTS,
+_COUNTS: Final = {
+    CUSTOMER_SUMMARIES: (customer_summaries.KEY, customer_summaries.AMOUNTS),
+    PRODUCT_SALES: (product_sales.KEY, product_sales.AMOUNTS),
+    DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
 }
 _DUPLICATE_KEY: Final = 11000
+_AT_ONCE: Final = 2
+"""More transactions at once take longer each, and the server ends those that take too long."""
 
 
 class Writer:
@@ -45,6 +49,7 @@ class Writer:
         self._mongo = mongo
         self._generation = generation
         self._checkpoints = Checkpoints(mongo, generation)
+        self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def load(self, read_model: str, ids: Iterable[str]) -> Documents:
         """The documents of those ids that exist."""
@@ -69,20 +74,13 @@ class Writer:
         Raises `FencedError` or `HaltedError`, and then nothing was written; `TransientError`, and then the
         checkpoint tells whether something was.
         """
-        with translated():
-            try:
+        async with self._turn:
+            with translated(), _fenced():
                 async with transaction(self._mongo) as session:
                     moved = await self._checkpoints.move(session, place, start, to, event_at)
                     await self._write(session, place[1], writes)
                     await marks.save(self._mongo, session, self._generation, place, parked)
                 return moved
-            except DuplicateKeyError as error:
-                raise FencedError from error
-            except BulkWriteError as error:
-                codes = {each["code"] for each in error.details.get("writeErrors", ())}
-                if codes == {_DUPLICATE_KEY}:
-                    raise FencedError from error
-                raise
 
     async def _write(self, session: AsyncIOMotorClientSession, partition: int, writes: Writes) -> None:
         for read_model, documents in writes.inserted.items():
@@ -95,7 +93,7 @@ class Writer:
                 ]
                 await self._named(read_model).bulk_write(replacements, ordered=False, session=session)
         for read_model, additions in writes.added.items():
-            if additions:
+            if additions.sums:
                 updates = _updates(read_model, additions, partition)
                 await self._named(read_model).bulk_write(updates, ordered=False, session=session)
         if writes.feed:
@@ -116,12 +114,26 @@ class Writer:
         return self._mongo[collection(read_model, self._generation)]
 
 
+@contextmanager
+def _fenced() -> Generator[None, None, None]:
+    """What was new when it was read is there now: somebody else wrote it."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise FencedError from error
+    except BulkWriteError as error:
+        codes = {each["code"] for each in error.details.get("writeErrors", ())}
+        if codes == {_DUPLICATE_KEY}:
+            raise FencedError from error
+        raise
+
+
 def _updates(read_model: str, additions: Additions, partition: int) -> list[Any]:
-    zeros = dict.fromkeys(_AMOUNTS[read_model], 0)
+    name, fields = _COUNTS[read_model]
     updates: list[Any] = []
-    for key, addition in additions.items():
-        update: Row = {"$setOnInsert": addition.names, "$inc": zeros | addition.amounts}
-        if addition.moments:
-            update["$max"] = addition.moments
+    for key, sums in additions.sums.items():
+        update: Row = {"$setOnInsert": {name: key}, "$inc": dict(zip(fields, sums, strict=True))}
+        if (moment := additions.latest.get(key)) is not None:
+            update["$max"] = {customer_summaries.LATEST: moment}
         updates.append(UpdateOne({"_id": part_id(key, partition)}, update, upsert=True))
     return updates
