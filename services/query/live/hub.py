@@ -16,6 +16,7 @@ from services.query.live.cursors import Beginnings, seconds_of
 from services.query.live.messages import Message
 from services.query.live.subscription import Ended, Subscription
 from services.query.live.wanted import Key, Wanted, keys_of
+from shared.documents import FEED_SECONDS
 
 _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 0.25
@@ -146,11 +147,15 @@ class Hub:
         assert self._position is not None
         return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
 
-    def is_ahead(self, position: Position) -> bool:
-        """Whether a position is further ahead than clocks and replicas can differ, so that it is made up."""
-        return (
-            self._position is not None and seconds_of(position) > seconds_of(self._position) + _CLOCK_SECONDS
-        )
+    def can_be(self, position: Position) -> bool:
+        """Whether a stream can go on there: the feed is kept for a day, and the future has no positions.
+
+        Clocks and replicas may differ by a few seconds.
+        """
+        if self._position is None:
+            return True
+        ahead = seconds_of(position) - seconds_of(self._position)
+        return -FEED_SECONDS <= ahead <= _CLOCK_SECONDS
 
     def join(self, wanted: Wanted, after: Position) -> Subscription | None:
         """A subscription from right behind `after`; None when that is further back than is remembered."""

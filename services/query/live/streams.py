@@ -75,7 +75,7 @@ class LiveStream:
 
     async def __aenter__(self) -> Self:
         position = None if self._cursor is None else position_of(self._cursor)
-        if position is not None and not self._streams.hub.is_ahead(position):
+        if position is not None and self._streams.hub.can_be(position):
             await self._resume(position)
         if self._subscription is None and self._history is None:
             await self._begin()

@@ -1,0 +1,373 @@
+"""Live messages over WebSockets and server-sent events: each once, in order, with today's name."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from shared.documents import FEED
+from tests.query_service import (
+    STAFF,
+    TRACE,
+    System,
+    authorization,
+    bearer,
+    order_document,
+    order_id,
+    query_system,
+    serving,
+    shipped,
+    store_of,
+)
+from tests.servers import Server, eventually, start_mongodb
+
+pytestmark = pytest.mark.integration
+
+ADA = authorization("ada")
+
+
+@pytest_asyncio.fixture
+async def system(mongodb_url: str, mongodb_database: str) -> AsyncIterator[System]:
+    async with query_system(mongodb_url, mongodb_database) as running:
+        yield running
+
+
+@asynccontextmanager
+async def socket(
+    url: str, headers: dict[str, str] | None = None, **given: Any
+) -> AsyncIterator[ClientConnection]:
+    """A WebSocket of staff, or of somebody else; `query` narrows it."""
+    query = given.pop("query", "")
+    address = url.replace("http", "ws") + "/ws" + (f"?{query}" if query else "")
+    async with connect(address, additional_headers=headers or STAFF, **given) as opened:
+        yield opened
+
+
+async def heard(connection: ClientConnection, seconds: float = 10) -> Any:
+    """The next message."""
+    async with asyncio.timeout(seconds):
+        return json.loads(await connection.recv())
+
+
+async def seen(connection: ClientConnection, count: int) -> list[tuple[str, int]]:
+    """The orders and versions of the next messages."""
+    messages = [await heard(connection) for _ in range(count)]
+    return [
+        (message["order"]["id"], message["order"]["version"]) for message in messages if "order" in message
+    ]
+
+
+async def test_what_is_pushed_is_readable_and_named_as_of_now(system: System) -> None:
+    await system.store.put_customer("ada", "Ada")
+    order = order_document(1)
+    async with socket(system.url, ADA) as mine:
+        begin = await heard(mine)
+        assert begin == {"id": begin["id"], "type": "ready"}
+        await system.store.put_order(order)
+        message = await heard(mine)
+        read = await system.get(f"/orders/{order_id(1)}", ADA)
+        assert message == {
+            "id": message["id"],
+            "type": "OrderCreated",
+            "traceparent": TRACE,
+            "order": read.json(),
+        }
+        await system.store.put_customer("ada", None, version=2)
+        await system.store.put_order(shipped(order))
+        message = await heard(mine)
+        assert (message["type"], message["order"]["customerName"]) == ("OrderShipped", None)
+
+
+async def test_filters_and_owners(system: System) -> None:
+    first, second = order_document(1, "ada"), order_document(2, "bob")
+    async with (
+        socket(system.url) as everything,
+        socket(system.url, ADA) as own,
+        socket(system.url, ADA, query="customerId=bob") as silent,
+        socket(system.url, ADA, query=f"orderId={order_id(2)}") as silent_too,
+        socket(system.url, query="customerId=bob") as bobs,
+        socket(system.url, query="status=shipped") as parcels,
+        socket(system.url, query=f"orderId={order_id(1)}") as single,
+    ):
+        sockets = (everything, own, silent, silent_too, bobs, parcels, single)
+        for opened in sockets:
+            assert (await heard(opened))["type"] == "ready"
+        for order in (first, second, shipped(first), shipped(second)):
+            await system.store.put_order(order)
+        one, two = order_id(1), order_id(2)
+        assert await seen(everything, 4) == [(one, 1), (two, 1), (one, 2), (two, 2)]
+        assert await seen(own, 2) == [(one, 1), (one, 2)]
+        assert await seen(bobs, 2) == [(two, 1), (two, 2)]
+        assert await seen(parcels, 2) == [(one, 2), (two, 2)]
+        assert await seen(single, 2) == [(one, 1), (one, 2)]
+        for opened in (silent, silent_too):
+            with pytest.raises(TimeoutError):
+                await heard(opened, 0.2)
+
+
+async def test_the_token_may_be_a_subprotocol(system: System) -> None:
+    address = system.url.replace("http", "ws") + "/ws"
+    async with connect(address, subprotocols=["bearer", bearer("ada")]) as opened:  # type: ignore[list-item] # a NewType of str
+        assert opened.subprotocol == "bearer"
+        assert (await heard(opened))["type"] == "ready"
+    for headers in ({}, {"Authorization": "Bearer x.y.z"}):
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(address, additional_headers=headers):
+                pass
+        response = refused.value.response
+        assert response.status_code == 401
+        assert json.loads(response.body)["code"] == "unauthenticated"
+        assert response.headers["X-Request-Id"]
+
+
+async def test_a_stream_goes_on_behind_any_of_its_messages(system: System) -> None:
+    """From what is remembered, and, after a restart of the service, from history."""
+    async with socket(system.url, ADA) as opened:
+        cursors = [(await heard(opened))["id"]]
+        for number in range(1, 6):
+            await system.store.put_order(order_document(number, ("ada", "bob")[number % 2]))
+        for number in range(6, 9):
+            await system.store.put_order(order_document(number, "ada"))
+        cursors += [(await heard(opened))["id"] for _ in range(5)]
+    expected = [order_id(number) for number in (2, 4, 6, 7, 8)]
+    database = system.store.database.name
+    async with serving(system_url(system), database) as other:
+        await eventually(lambda: followed(other), "the other follows")
+        for url in (system.url, other):
+            for index, cursor in enumerate(cursors):
+                async with socket(url, ADA, query=f"cursor={cursor}") as again:
+                    assert await heard(again) == {"id": cursor, "type": "ready"}
+                    for expected_id in expected[index:]:
+                        assert (await heard(again))["order"]["id"] == expected_id
+        # in the end every stream is where the live ones are
+        async with socket(other, ADA, query=f"cursor={cursors[2]}") as again:
+            for _ in range(4):
+                await heard(again)
+            await system.store.put_order(order_document(9))
+            assert (await heard(again))["order"]["id"] == order_id(9)
+
+
+def system_url(system: System) -> str:
+    """Where the store is."""
+    host, port = next(iter(system.store.database.client.nodes))
+    return f"mongodb://{host}:{port}/?replicaSet=orders"
+
+
+async def followed(url: str) -> bool:
+    async with httpx.AsyncClient() as client:
+        return (await client.head(f"{url}/orders/stream", headers=STAFF)).status_code == 200
+
+
+async def test_a_filter_may_change_with_the_cursor(system: System) -> None:
+    async with socket(system.url) as opened:
+        await heard(opened)
+        await system.store.put_order(order_document(1, "ada"))
+        cursor = (await heard(opened))["id"]
+        await system.store.put_order(order_document(2, "bob"))
+        await system.store.put_order(order_document(3, "ada"))
+        await seen(opened, 2)
+    async with serving(system_url(system), system.store.database.name) as other:
+        await eventually(lambda: followed(other), "the other follows")
+        async with socket(other, query=f"cursor={cursor}&customerId=bob") as bobs:
+            assert await heard(bobs) == {"id": cursor, "type": "ready"}
+            assert await seen(bobs, 1) == [(order_id(2), 1)]
+
+
+async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
+    async with socket(system.url) as opened:
+        begin = (await heard(opened))["id"]
+    total = 1500
+
+    async def write() -> None:
+        for start in range(0, total, 50):
+            feed = [
+                {
+                    "_id": f"{order_id(number)}:1",
+                    "orderId": order_id(number),
+                    "customerId": "ada",
+                    "version": 1,
+                    "type": "OrderCreated",
+                    "traceparent": None,
+                    "order": order_document(number),
+                }
+                for number in range(start, start + 50)
+            ]
+            await system.store.collection(FEED).insert_many(feed)
+
+    async def read(url: str) -> list[str]:
+        async with socket(url, query=f"cursor={begin}") as opened:
+            assert (await heard(opened))["type"] == "ready"
+            return [(await heard(opened))["order"]["id"] for _ in range(total)]
+
+    async with serving(system_url(system), system.store.database.name) as other:
+        await eventually(lambda: followed(other), "the other follows")
+        writing = asyncio.create_task(write())
+        seen_by = await asyncio.gather(*(read(url) for url in (system.url, other) for _ in range(3)))
+        await writing
+    for ids in seen_by:
+        assert ids == [order_id(number) for number in range(total)]
+
+
+async def test_a_cursor_that_cannot_be_used_is_told_so(system: System) -> None:
+    async with socket(system.url) as opened:
+        good = (await heard(opened))["id"]
+    # nonsense, no position, of 1970, of the year 2100, of an event that never was
+    for cursor in ("nonsense", good[:5], "ggAAAAEAAAABKwIpKW4E", "gvSGVwAAAAABKwIpKW4E", good[:16]):
+        async with socket(system.url, query=f"cursor={cursor}") as opened:
+            begin = await heard(opened)
+            assert begin == {"id": begin["id"], "type": "reset"}
+            assert begin["id"] != cursor
+            await system.store.put_order(order_document(hash(cursor) % 10**9))
+            assert (await heard(opened))["type"] == "OrderCreated"
+
+
+async def test_a_switch_of_generations_neither_repeats_nor_loses(system: System) -> None:
+    async with socket(system.url) as opened:
+        await heard(opened)
+        await system.store.put_order(order_document(1))
+        await system.store.point_to("2")
+        await system.store.put_customer("ada", "Ada the second")
+        await system.store.put_order(order_document(2))
+        first, second = await heard(opened), await heard(opened)
+        assert (first["order"]["id"], second["order"]["id"]) == (order_id(1), order_id(2))
+        assert second["order"]["customerName"] == "Ada the second"
+
+
+async def test_a_token_that_expires_ends_the_stream(system: System) -> None:
+    brief = {"Authorization": f"Bearer {bearer('ada', seconds=2)}"}
+    async with socket(system.url, brief) as opened:
+        await heard(opened)
+        with pytest.raises(ConnectionClosed) as closed:
+            await heard(opened)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+    brief = {"Authorization": f"Bearer {bearer('ada', seconds=2)}"}
+    async with system.client.stream("GET", "/orders/stream", headers=brief) as stream:
+        lines = [line async for line in stream.aiter_lines()]
+    assert lines[0].startswith("id: ")
+
+
+async def test_a_slow_reader_is_cut_off(system: System) -> None:
+    many = [f"product number {number} of a very long order" for number in range(100)]
+    items = [{"productId": name, "productName": name * 4, "quantity": 1, "price": 1} for name in many]
+    async with socket(system.url, max_queue=1) as slow, socket(system.url) as quick:
+        await heard(quick)
+        total = 1500
+        reading = asyncio.create_task(seen(quick, total))
+        for start in range(0, total, 100):
+            await system.store.collection(FEED).insert_many(
+                [
+                    {
+                        "_id": f"{order_id(number)}:1",
+                        "orderId": order_id(number),
+                        "customerId": "ada",
+                        "version": 1,
+                        "type": "OrderCreated",
+                        "traceparent": None,
+                        "order": order_document(number, items=items),
+                    }
+                    for number in range(start, start + 100)
+                ]
+            )
+        assert len(await reading) == total
+        with pytest.raises(ConnectionClosed) as closed:
+            await seen(slow, total + 1)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+
+
+async def test_server_sent_events(system: System) -> None:
+    async with system.client.stream("GET", "/orders/stream", headers=ADA) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.aiter_lines()
+        begin = await anext(lines)
+        assert begin.startswith("id: ")
+        assert await anext(lines) == ""
+        await system.store.put_order(order_document(1))
+        identifier, data = await anext(lines), await anext(lines)
+        message = json.loads(data.removeprefix("data: "))
+        assert identifier == f"id: {message['id']}"
+        assert message["order"]["id"] == order_id(1)
+    await system.store.put_order(order_document(2))
+    resumed = {**ADA, "Last-Event-ID": message["id"]}
+    async with system.client.stream("GET", "/orders/stream?cursor=nonsense", headers=resumed) as stream:
+        lines = stream.aiter_lines()
+        assert [await anext(lines), await anext(lines)] == [identifier, ""]
+        await anext(lines)
+        assert json.loads((await anext(lines)).removeprefix("data: "))["order"]["id"] == order_id(2)
+    async with system.client.stream("GET", "/orders/stream?cursor=nonsense", headers=ADA) as stream:
+        lines = stream.aiter_lines()
+        begin = (await anext(lines)).removeprefix("id: ")
+        assert json.loads((await anext(lines)).removeprefix("data: ")) == {"id": begin, "type": "reset"}
+
+
+async def test_a_comment_comes_as_heartbeat(system: System) -> None:
+    async with asyncio.timeout(15), system.client.stream("GET", "/orders/stream", headers=ADA) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith(":"):
+                return
+
+
+async def test_the_beginning_names_nobody_elses_order(system: System) -> None:
+    await system.store.put_order(order_document(77, "bob"))
+    async with socket(system.url, ADA) as opened:
+        cursor = (await heard(opened))["id"]
+    # a time and nothing else; an event's own position takes more than a hundred characters
+    assert len(cursor) < 40
+
+
+@pytest_asyncio.fixture(scope="module")
+async def own_mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """A MongoDB that can be stopped without harm to other tests."""
+    server = await start_mongodb(tmp_path_factory.mktemp("mongodb") / "own")
+    yield server
+    await server.stop()
+
+
+async def test_all_goes_on_when_mongodb_comes_back(own_mongodb: Server) -> None:
+    async with query_system(own_mongodb.url, "outage") as system, socket(system.url) as opened:
+        await heard(opened)
+        await system.store.put_order(order_document(1))
+        assert await seen(opened, 1) == [(order_id(1), 1)]
+        await own_mongodb.stop()
+        for path in (f"/orders/{order_id(1)}", "/orders", "/products", "/orders/stream"):
+            async with asyncio.timeout(6):
+                answer = await system.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert (await system.get("/health/ready")).status_code == 503
+        assert (await system.get("/health/live")).status_code == 200
+        await own_mongodb.start()
+
+        async def ready() -> bool:
+            return (await system.get("/health/ready")).status_code == 200
+
+        await eventually(ready, "ready again", 30)
+        async with store_of(own_mongodb.url, "outage") as store:
+            await store.put_order(order_document(2))
+        assert await seen(opened, 1) == [(order_id(2), 1)]
+        assert (await system.get(f"/orders/{order_id(2)}")).status_code == 200
+
+
+async def test_a_frozen_mongodb_is_told_to_be_away(own_mongodb: Server) -> None:
+    async with query_system(own_mongodb.url, "frozen") as system:
+        await system.store.put_order(order_document(1))
+        own_mongodb.freeze()
+        try:
+            async with asyncio.timeout(6):
+                answer = await system.get(f"/orders/{order_id(1)}")
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        finally:
+            own_mongodb.thaw()
+
+        async def readable() -> bool:
+            return (await system.get(f"/orders/{order_id(1)}")).status_code == 200
+
+        await eventually(readable, "readable again", 30)
