@@ -85,8 +85,6 @@ def _conditions(scope: Scope) -> tuple[bytes | None, bool]:
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
     """Whether the header lets gzip through (RFC 9110, 12.5.3); `gzip;q=0` does not."""
-    if b"gzip" not in accept_encoding and b"*" not in accept_encoding:
-        return False
     allowed: dict[bytes, bool] = {}
     for part in accept_encoding.lower().split(b","):
         coding, _, weight = part.partition(b";")

@@ -1,0 +1,150 @@
+"""Positions, cursors and bounds of live streams."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bson
+import pytest
+from bson.raw_bson import RawBSONDocument
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.query.arrivals import Arrivals
+from services.query.documents.batching import Batches
+from services.query.documents.feed import FeedEvent
+from services.query.live.cursors import Beginnings, cursor_of, position_of, seconds_of
+from services.query.live.messages import Message
+from services.query.live.subscription import MOST_WAITING, Ended, Subscription
+from services.query.live.wanted import Wanted
+from shared.auth import Principal
+
+MARK = "826B04417C000000022B0229296E04"
+EVENT = (
+    "826B04417E000000042B022C0100296E5A1004DB0A0F5B6B8D47088647209359FAE5F3463C5F6964003C"
+    "31373935343431303232000004"
+)
+
+
+def event(position: str = EVENT, customer: str = "ada", status: str = "pending") -> FeedEvent:
+    order = {"status": status}
+    document = {"orderId": "o1", "customerId": customer, "version": 1, "order": order}
+    full = RawBSONDocument(bson.encode(document))
+    return FeedEvent({"_id": {"_data": position}, "fullDocument": full})
+
+
+def test_a_cursor_leads_back() -> None:
+    for position in (MARK, EVENT):
+        assert position_of(cursor_of(position)) == position
+    assert seconds_of(MARK) == 0x6B04417C
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
+def test_other_texts_are_no_cursors(text: str) -> None:
+    position = position_of(text)
+    assert position is None or cursor_of(position) == text
+
+
+def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
+    beginnings = Beginnings()
+    assert beginnings.behind(EVENT) == EVENT
+    beginnings.learn(MARK)
+    beginnings.learn(EVENT)
+    begin = beginnings.behind(EVENT)
+    assert len(begin) == len(MARK)
+    assert begin > EVENT
+    # nothing fits between it and the next moment's first change
+    assert begin < EVENT.replace("000000042B", "000000052B")
+    assert beginnings.behind(MARK) == MARK
+
+
+def wanted(caller: Principal, **filters: str) -> Wanted:
+    given_filters: Mapping[str, Any] = {"order_id": None, "customer_id": None, "status": None, **filters}
+    return Wanted.by(caller, **given_filters)
+
+
+STAFF = Principal("grace", frozenset({"staff"}), 0)
+ADA = Principal("ada", frozenset(), 0)
+
+
+@pytest.mark.parametrize(
+    ("caller", "filters", "matches"),
+    [
+        (STAFF, {}, True),
+        (STAFF, {"customer_id": "ada", "status": "pending", "order_id": "o1"}, True),
+        (STAFF, {"customer_id": "bob"}, False),
+        (STAFF, {"status": "shipped"}, False),
+        (STAFF, {"order_id": "o2"}, False),
+        (ADA, {}, True),
+        (ADA, {"customer_id": "bob"}, False),
+        (Principal("bob", frozenset(), 0), {}, False),
+        (Principal("bob", frozenset(), 0), {"order_id": "o1"}, False),
+        (Principal("bob", frozenset(), 0), {"customer_id": "ada"}, False),
+    ],
+)
+def test_what_a_stream_may_have(caller: Principal, filters: dict[str, str], matches: bool) -> None:
+    assert wanted(caller, **filters).matches(event()) is matches
+
+
+async def test_a_subscription_takes_only_what_comes_later() -> None:
+    subscription = Subscription(wanted(STAFF), EVENT)
+    subscription.offer(Message(event(EVENT)))
+    later = Message(event(EVENT.replace("000000042B", "000000052B")))
+    subscription.offer(later)
+    assert list(await subscription.take()) == [later]
+
+
+async def test_a_subscription_has_bounds() -> None:
+    subscription = Subscription(wanted(STAFF), MARK)
+    cut: list[bool] = []
+    subscription.on_too_slow = lambda: cut.append(True)
+    for _ in range(MOST_WAITING + 1):
+        subscription.offer(Message(event()))
+    assert subscription.ended is Ended.TOO_SLOW
+    assert cut == [True]
+    assert list(await subscription.take()) == []
+
+
+async def test_reads_that_are_asked_for_together_share_a_round_trip() -> None:
+    trips: list[Sequence[int]] = []
+
+    async def read(keys: Sequence[int]) -> Mapping[int, int]:
+        trips.append(keys)
+        await asyncio.sleep(0)
+        return {key: key * 2 for key in keys if key % 2}
+
+    async with asyncio.timeout(5):
+        batches = Batches(read, "numbers")
+        found = await asyncio.gather(*(batches.get(number % 10) for number in range(40)))
+        more = await batches.get_all([1, 2])
+        await batches.close()
+    assert found == [number * 2 if number % 2 else None for number in range(10)] * 4
+    assert len(trips) == 2
+    assert more == {1: 2}
+
+
+async def test_a_failed_read_fails_those_who_asked_and_nobody_else() -> None:
+    async def read(keys: Sequence[int]) -> Mapping[int, int]:
+        if 0 in keys:
+            raise ConnectionError
+        return {key: key for key in keys}
+
+    batches = Batches(read, "numbers")
+    with pytest.raises(ConnectionError):
+        await batches.get(0)
+    assert await batches.get(1) == 1
+    gone = asyncio.create_task(batches.get(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await batches.get(3) == 3
+    await batches.close()
+
+
+def test_arrivals_wake_those_who_expect_them() -> None:
+    arrivals = Arrivals()
+    with arrivals.expecting("orders", "1") as first, arrivals.expecting("products", "1") as second:
+        arrivals.changed("orders", "1")
+        assert (first.is_set(), second.is_set(), len(arrivals)) == (True, False, 2)
+        arrivals.anything_may_have_changed()
+        assert second.is_set()
+    assert not arrivals
