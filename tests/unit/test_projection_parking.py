@@ -1,0 +1,124 @@
+"""What becomes of events that cannot be used, and of those behind them."""
+
+from services.projection.folding.batch import Fold, Hole
+from services.projection.folding.parking import Parked
+from services.projection.records import Record, digest
+from shared.documents import ORDERS
+from tests.projection_records import Memory, Rec, record
+from tests.unit.test_read_models import SHIPPED, created, folder
+
+CREATED = record("orders", "o1", 1, created())
+SECOND = record("orders", "o1", 2, SHIPPED)
+OTHER = record("orders", "o2", 1, created("o2"))
+BROKEN = Rec("orders", 0, 0, 0, b"o1", b"{", [("incarnation", b"\xff")])
+
+
+class Stream:
+    """A partition's documents and marks, batch after batch."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.marks: dict[str, Parked] = {}
+
+    def fold(self, *records: Record, refetched: dict[tuple[str, int], Record] | None = None) -> Fold:
+        folding = Fold(folder("orders", self.memory), self.marks, refetched)
+        folding.take_all(records)
+        if not folding.holes:
+            self.memory.write(folding.folder.writes())
+            self.marks |= folding.marks
+        return folding
+
+    def version(self, order: str = "o1") -> int:
+        found = self.memory.of(ORDERS).get(order)
+        return 0 if found is None else found["version"]
+
+
+def test_what_cannot_be_read_is_parked_with_all_behind_it_and_others_go_on() -> None:
+    stream = Stream()
+    folding = stream.fold(BROKEN, OTHER, CREATED)
+    assert [letter.record for letter in folding.letters] == [BROKEN, CREATED]
+    assert (stream.version("o2"), stream.version("o1")) == (1, 0)
+    mark = stream.marks["o1"]
+    assert (mark.first_version, mark.last_version, mark.open, mark.hole) == (1, 1, True, False)
+    assert mark.unreadable == (digest(BROKEN),)
+
+
+def test_the_same_unreadable_record_again_parks_nothing_more() -> None:
+    stream = Stream()
+    stream.fold(BROKEN)
+    folding = stream.fold(BROKEN)
+    assert (folding.letters, folding.repeats, stream.marks["o1"].last_version) == ([], 1, 1)
+
+
+def test_two_different_unreadable_records_are_two_versions() -> None:
+    stream = Stream()
+    stream.fold(BROKEN, Rec("orders", 0, 1, 0, b"o1", None, []))
+    assert stream.marks["o1"].last_version == 2
+
+
+def test_what_cannot_be_applied_is_parked() -> None:
+    stream = Stream()
+    folding = stream.fold(record("orders", "o1", 1, SHIPPED))
+    assert folding.letters[0].reason == "UnusableEventError: the order was never created"
+
+
+def test_a_key_that_names_another_stream_is_not_used() -> None:
+    stream = Stream()
+    other = Rec("orders", 0, 0, 0, b"o9", CREATED.value, CREATED.headers)
+    assert len(stream.fold(other).letters) == 1
+    assert stream.version("o1") == 0
+
+
+def test_amounts_too_large_for_the_store_are_the_events_own_fault() -> None:
+    stream = Stream()
+    folding = stream.fold(record("orders", "o1", 1, created(quantity=2**60)), OTHER)
+    assert len(folding.letters) == 1
+    assert stream.version("o2") == 1
+
+
+def test_reasons_quote_nothing_of_the_record() -> None:
+    stream = Stream()
+    secret = Rec("orders", 0, 0, 0, b"o1", b'{"specversion":"Ada Lovelace"}', [])
+    assert "Lovelace" not in stream.fold(secret).letters[0].reason
+
+
+def test_a_hole_is_found_and_nothing_is_applied_over_it() -> None:
+    stream = Stream()
+    assert stream.fold(SECOND).holes == [Hole("o1", 1, 1)]
+    assert stream.version() == 0
+
+
+def test_a_hole_is_filled_by_what_was_refetched() -> None:
+    stream = Stream()
+    folding = stream.fold(SECOND, refetched={("o1", 1): CREATED})
+    assert (folding.letters, stream.version()) == ([], 2)
+
+
+def test_a_hole_that_cannot_be_filled_parks_the_stream() -> None:
+    stream = Stream()
+    folding = stream.fold(SECOND, refetched={})
+    assert [letter.reason for letter in folding.letters] == ["version 1 is missing"]
+    assert stream.marks["o1"].hole
+
+
+def test_a_stream_parked_for_a_hole_goes_on_when_the_missing_version_comes() -> None:
+    stream = Stream()
+    stream.fold(SECOND, refetched={})
+    assert stream.fold(CREATED).holes == [Hole("o1", 2, 2)]
+    folding = stream.fold(CREATED, refetched={("o1", 2): SECOND})
+    assert (folding.letters, stream.version(), stream.marks["o1"].open) == ([], 2, False)
+
+
+def test_and_when_all_of_it_is_published_again() -> None:
+    stream = Stream()
+    stream.fold(SECOND, refetched={})
+    stream.fold(CREATED, SECOND, refetched={})
+    assert (stream.version(), stream.marks["o1"].open) == (2, False)
+
+
+def test_a_stream_parked_for_what_cannot_be_used_does_not_go_on_by_itself() -> None:
+    stream = Stream()
+    stream.fold(BROKEN)
+    folding = stream.fold(CREATED, SECOND)
+    assert (len(folding.letters), stream.version()) == (2, 0)
+    assert stream.marks["o1"].last_version == 2
