@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export COMMAND_PORT QUERY_PORT JWT_SECRET LOCAL_DIR DETACH
 
-.PHONY: up down clean demo env check format test bench lock
+.PHONY: up down clean demo env check format test test-cluster bench lock
 
 up: $(VENV)/.local ## the whole system on real servers
 	@$(BIN)/python -m deploy.local up
@@ -32,7 +32,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 test: $(VENV)/.dev ## everything that can be proven on this machine
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not cluster"
+
+test-cluster: $(VENV)/.dev ## the compose cluster on a Docker engine, where one can be had
+	$(BIN)/pytest -m cluster tests/cluster
 
 bench: $(VENV)/.dev ## every figure, as a ratio against a baseline of the same run
 	$(BIN)/python -m tests.bench $(ONLY)

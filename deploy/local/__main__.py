@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from deploy.local.settings import LocalSettings
-from deploy.local.up import ENDPOINTS, LOCK, CannotStartError, run
+from deploy.local.up import ENDPOINTS, LOCK, WELCOME, CannotStartError, run
 
 _LOG: Final = "log"
 _START_SECONDS: Final = 120.0
@@ -53,9 +53,12 @@ def up(settings: LocalSettings) -> int:
             start_new_session=True,
         )
     deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and not (folder / ENDPOINTS).exists() and time.monotonic() < deadline:
+    welcome = ""
+    while process.poll() is None and not welcome and time.monotonic() < deadline:
         time.sleep(0.1)
-    if (folder / ENDPOINTS).exists():
+        _, _, welcome = (folder / _LOG).read_text(errors="replace").partition(WELCOME)
+    if welcome:
+        print(f"{WELCOME}{welcome}")
         print(f"running in the background; its log is {folder / _LOG}, its addresses {folder / ENDPOINTS}")
         return 0
     if process.poll() is None:

@@ -1,11 +1,18 @@
 """A program that `make up` runs: how it is started, when it is ready, how it is stopped."""
 
 import asyncio
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)  # looked up before any fork
 
 Probe = Callable[[], Awaitable[str | None]]
 """Answers None when the program is ready, else what is missing."""
@@ -56,7 +63,13 @@ class Program:
             user=self.user,
             group=None if self.user is None else _group(self.user),
             extra_groups=None if self.user is None else [],
+            preexec_fn=partial(_end_with_parent, self.stop_signal) if sys.platform == "linux" else None,
         )
+
+
+def _end_with_parent(how: signal.Signals) -> None:
+    """In the child: be told to stop when whoever supervises was killed (prctl(2), PR_SET_PDEATHSIG)."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(how))
 
 
 def _group(user: str) -> int:

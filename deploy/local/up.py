@@ -19,6 +19,8 @@ from deploy.local.supervisor import GaveUpError, Supervised, say
 
 ENDPOINTS: Final = "endpoints.json"
 LOCK: Final = "lock"
+WELCOME: Final = "commands    "
+"""How the lines begin that tell a user where everything is."""
 _PUBLIC_NAMES: Final = ("command", "relay", "projection", "query", "postgres", "mongodb", "kafka")
 
 
@@ -166,7 +168,7 @@ def _welcome(plan: Plan) -> str:
     endpoints = plan.endpoints()
     lines = (
         "",
-        f"commands    {endpoints['commandUrl']}   (API: {endpoints['commandUrl']}/docs)",
+        f"{WELCOME}{endpoints['commandUrl']}   (API: {endpoints['commandUrl']}/docs)",
         f"queries     {endpoints['queryUrl']}   (API: {endpoints['queryUrl']}/docs)",
         f"topics      {endpoints['kafka']}   ({endpoints['commandUrl']}/asyncapi.json)",
         "",

@@ -1,0 +1,135 @@
+"""The compose cluster, under a project name of its own on free ports, taken down with its data."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pytest
+
+from deploy.environment import completed
+from deploy.local.state import free_ports
+
+ROOT: Final = Path(__file__).parents[2]
+STANDIN: Final = ROOT.parent / "shared" / "standin"
+IMAGES: Final = ("python:3.13-slim", "postgres:18", "mongo:8.0", "apache/kafka:4.3.1", "haproxy:3.2")
+TARGETS: Final = ("command", "projection", "query")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running project."""
+
+    project: str
+    environment: dict[str, str]
+
+    def compose(self, *arguments: str, seconds: float = 300, check: bool = True) -> str:
+        """`docker compose ...`; what it prints. Fails the test, with the output, when it fails."""
+        done = subprocess.run(
+            ["docker", "compose", "-p", self.project, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout[-4000:]}"
+        return done.stdout
+
+    def up(self, **scale: int) -> None:
+        """Everything up and healthy, so many replicas of each service."""
+        wanted = [part for name, count in scale.items() for part in ("--scale", f"{name}={count}")]
+        self.compose("up", "--no-build", "--wait", *wanted)
+
+    def containers(self, service: str) -> list[str]:
+        """The ids of a service's containers."""
+        return self.compose("ps", "-q", service).split()
+
+    def kill(self, container: str) -> None:
+        """End its process from outside: `docker kill` would suppress the restart policy."""
+        pid = docker("inspect", "--format", "{{.State.Pid}}", container).strip()
+        os.kill(int(pid), 9)
+
+    def endpoints(self, folder: Path) -> Path:
+        """A file like the one of `make up`, for the end-to-end tests."""
+        path = folder / "endpoints.json"
+        urls = {
+            f"{name}Url": f"http://127.0.0.1:{self.environment[f'{name.upper()}_PORT']}"
+            for name in ("command", "query")
+        }
+        path.write_text(json.dumps(urls))
+        return path
+
+
+def docker(*arguments: str, seconds: float = 600) -> str:
+    """`docker ...`; what it prints."""
+    done = subprocess.run(
+        ["docker", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    assert done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def _answers(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def require_engine() -> None:
+    """An engine and the base images, or a skip that says why not."""
+    if not (_answers("docker", "info") and _answers("docker", "compose", "version")):
+        if not STANDIN.exists():
+            pytest.skip("no Docker engine answers here")
+        subprocess.run([str(STANDIN / "engine")], check=True, timeout=600)
+    if not _answers("docker", "image", "inspect", *IMAGES):
+        if all(_answers("docker", "pull", "-q", image) for image in IMAGES):
+            return
+        if not STANDIN.exists():
+            pytest.skip("the base images cannot be pulled here")
+        subprocess.run([str(STANDIN / "images"), *IMAGES], check=True, timeout=900)
+
+
+def build_images() -> None:
+    """Our own images. BuildKit is asked directly: compose needs a plugin for it that not every engine has."""
+    for target in TARGETS:
+        done = subprocess.run(
+            [
+                *("docker", "build", "-q", "--network", "host", "-f", "deploy/Dockerfile"),
+                *("--target", target, "-t", f"orders-{target}", "."),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+        assert done.returncode == 0, f"building {target}:\n{done.stderr[-4000:]}"
+
+
+@contextmanager
+def running(logs: Path) -> Iterator[Cluster]:
+    """A cluster; its logs are kept in `logs` when something goes wrong."""
+    ports = dict(zip(("COMMAND_PORT", "QUERY_PORT", "KAFKA_PORT"), map(str, free_ports(3)), strict=True))
+    cluster = Cluster(f"orders-{uuid4().hex[:8]}", {**completed({}), **ports})
+    try:
+        cluster.up()
+        yield cluster
+    except BaseException:
+        kept = ROOT / ".local" / "cluster-logs"
+        kept.mkdir(parents=True, exist_ok=True)
+        logs.write_text(cluster.compose("logs", "--no-color", "--timestamps", check=False))
+        shutil.copy(logs, kept / f"{cluster.project}.log")
+        raise
+    finally:
+        cluster.compose("down", "--volumes", "--remove-orphans", check=False)
