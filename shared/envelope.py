@@ -94,7 +94,7 @@ def encode(
     event_id: str,
     event_type: str,
     subject: str,
-    time: datetime,
+    time: datetime | str,
     dataschema: str,
     version: int,
     position: int,
@@ -102,14 +102,14 @@ def encode(
     traceparent: str | None,
     data: object,
 ) -> bytes:
-    """A record's value. `data` is plain JSON values, `time` an aware datetime in whole milliseconds."""
+    """A record's value. `data` is plain JSON values, `time` an aware datetime, or `rfc3339` of one."""
     envelope: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id,
         "source": SOURCE,
         "type": event_type,
         "subject": subject,
-        "time": rfc3339(time),
+        "time": time if isinstance(time, str) else rfc3339(time),
         "datacontenttype": "application/json",
         "dataschema": dataschema,
         "version": version,

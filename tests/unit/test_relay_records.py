@@ -1,6 +1,5 @@
 """Stored events as records: the partition of Kafka's own clients, a valid envelope, the newest shape."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -12,8 +11,6 @@ from services.command.relay.partitions import murmur2
 from services.command.relay.records import Encoder
 from shared.envelope import decode
 from shared.events import OrderCancelled
-
-MOMENT = datetime(2026, 11, 23, 10, 0, 0, 123000, UTC)
 
 
 def encoder() -> Encoder:
@@ -33,7 +30,7 @@ def row(**changed: Any) -> tuple[Any, ...]:
         "actor": "ada",
         "traceparent": None,
         "received_at": "2026-11-23T10:00:00.100Z",
-        "occurred_at": MOMENT,
+        "occurred_at": "2026-11-23T10:00:00.123Z",
         "committed_at": "2026-11-23T10:00:00.123Z",
     }
     return tuple((columns | changed).values())

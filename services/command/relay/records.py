@@ -1,5 +1,6 @@
 """Stored events as records of their topics."""
 
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -46,7 +47,7 @@ class Encoder:
     """Makes records of rows of `load_events.sql`."""
 
     def __init__(self, schema_base: str, partitions: dict[str, int], incarnations: dict[str, str]) -> None:
-        self._schema_base = schema_base
+        self._schema_url = cache(partial(schema_url, schema_base))
         self._partitions = partitions
         self._incarnations = {
             topic: (INCARNATION, incarnation.encode()) for topic, incarnation in incarnations.items()
@@ -79,7 +80,7 @@ class Encoder:
             event_type=kind,
             subject=subject,
             time=occurred_at,
-            dataschema=schema_url(self._schema_base, kind, schema),
+            dataschema=self._schema_url(kind, schema),
             version=version,
             position=position,
             actor=actor,

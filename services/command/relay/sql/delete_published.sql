@@ -1,2 +1,2 @@
 -- Kafka acknowledged them.
-DELETE FROM outbox WHERE position = ANY (%(positions)s)
+DELETE FROM outbox WHERE position = ANY (%(positions)s::bigint[])

@@ -1,6 +1,7 @@
 -- A page of what was published before: what waits in the outbox or is set aside is the relay's to publish first.
 SELECT position, event_id::text, category, subject, version, type, schema_version, data::text,
-    metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt', occurred_at,
+    metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt',
+    to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
     to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 FROM events e
 WHERE position > %(after)s AND position <= %(last)s AND category = ANY (%(topics)s)
