@@ -15,6 +15,13 @@ from services.command.settings import KafkaSettings
 
 T = TypeVar("T")
 REQUEST_SECONDS: Final = 5.0
+_MISSING: Final = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+_AWAY: Final = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError.REQUEST_TIMED_OUT,
+}
 _librdkafka = logging.getLogger("librdkafka")
 _librdkafka.addFilter(lambda record: record.levelno >= logging.CRITICAL)  # it repeats what we say ourselves
 
@@ -91,8 +98,8 @@ async def answered(answer: "Future[T]") -> T:
         return await asyncio.wrap_future(answer)
     except KafkaException as error:
         reason: Any = error.args[0]
-        if reason.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if reason.code() in _MISSING:
             raise TopicMissingError(reason.str()) from None
-        if reason.code() == KafkaError._TIMED_OUT or reason.code() == KafkaError._TRANSPORT:
+        if reason.code() in _AWAY:
             raise ClusterAwayError("no broker answers") from None
         raise

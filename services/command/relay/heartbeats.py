@@ -53,11 +53,11 @@ class Heartbeats:
             await asyncio.sleep(_LOOK_SECONDS)
             _, oldest, _ = await self._outbox.span()
         ends = await self._cluster.end_offsets(self._incarnations.partitions)
-        await self._incarnations.check_beginnings()
+        # not in the middle of a republish, which may be filling an emptied topic
+        await self._publishing.wait()
         # last: these are the topics whose offsets were read
+        await self._incarnations.check_beginnings()
         await self._incarnations.check()
-        if not self._publishing.is_set():
-            return
         beat = {
             **self._shard,
             "t": rfc3339(moment),

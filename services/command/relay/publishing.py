@@ -63,6 +63,11 @@ class Publisher:
         """There is something to do."""
         self._wake.set()
 
+    def give_way(self) -> None:
+        """A republish wants its turn."""
+        self._lock.wanted.set()
+        self._wake.set()
+
     async def run(self) -> None:
         """Publish for ever; raises what went wrong. Then this publisher is of no more use."""
         async with asyncio.TaskGroup() as tasks:

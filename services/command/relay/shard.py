@@ -134,7 +134,7 @@ class Shard:
                     outbox, self._cluster, incarnations, made, publisher.publishing, self._metrics,
                     shards=shards, shard=number,
                 )  # fmt: skip
-                await self._work(publisher, beats, outbox, lock)
+                await self._work(publisher, beats, outbox)
 
     async def _topics(self, connection: Connection) -> Incarnations:
         if HEARTBEATS not in await self._cluster.describe([HEARTBEATS]):
@@ -147,19 +147,18 @@ class Shard:
                 _log.error("topic %s does not hold its history: run `republish --topic %s`", topic, topic)
         return incarnations
 
-    async def _work(
-        self, publisher: Publisher, beats: Heartbeats, outbox: Outbox, lock: PublisherLock
-    ) -> None:
+    async def _work(self, publisher: Publisher, beats: Heartbeats, outbox: Outbox) -> None:
         active = self._metrics.active.labels(str(self._number))
         with contextlib.ExitStack() as leaving:
             leaving.callback(self._listener.on("outbox", publisher.wake))
+            leaving.callback(self._listener.on("gate", publisher.give_way))
             leaving.callback(active.set, 0)
+            leaving.callback(setattr, self, "_publisher", None)
             self._publisher = publisher
             self.fault = None
             active.set(1)
             _log.info("publishing shard %d of %d", self._number, self._settings.relay_shards)
             async with asyncio.TaskGroup() as tasks:
-                leaving.callback(self._listener.on("gate", lock.wanted.set))
                 tasks.create_task(publisher.run())
                 tasks.create_task(beats.run())
                 tasks.create_task(self._measure(outbox))

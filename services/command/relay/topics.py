@@ -119,7 +119,8 @@ def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict
     return {name: value for name, value in right.items() if name not in found or found[name].value != value}
 
 
-async def _run(settings: TopicsSettings) -> None:
+async def prepare(settings: TopicsSettings) -> None:
+    """Make and mend the topics, and note their incarnations."""
     cluster = Cluster(settings)
     await make_topics(cluster, settings.topic_partitions)
     async with (
@@ -142,7 +143,7 @@ def main() -> None:
     settings = read_settings(TopicsSettings)
     configure_logging(settings.log_level, settings.log_format, service="topics")
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(prepare(settings))
     except (PartitionsChangedError, ClusterAwayError, TopicMissingError) as error:
         _log.error("the topics are not right: %s", error)
         raise SystemExit(1) from None
