@@ -86,6 +86,8 @@ class Observed:
             method = "(other)"
         self._metrics.observe(method, route, status, seconds)
         level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+        if route.startswith("/health/"):
+            level = logging.DEBUG  # whoever asks gets the reasons, again and again
         if _log.isEnabledFor(level):
             fields: dict[str, Any] = {
                 "method": method,

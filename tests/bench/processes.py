@@ -47,7 +47,7 @@ async def running(
                         return False
                     return answer.status_code < 500
 
-                await eventually(answers, f"{arguments[0]} is ready", 30)
+                await eventually(answers, f"{arguments[0]} is ready", 30, every=0.1)
         yield process
     finally:
         import signal
