@@ -134,16 +134,15 @@ async def test_two_relays_share_the_shards_and_one_takes_over_all(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     events = counted(100, 10)
-    async with (
-        relay(postgres_url, brokers, tmp_path / "first.log", RELAY_SHARDS="3") as first,
-        relay(postgres_url, brokers, tmp_path / "second.log", RELAY_SHARDS="3") as second,
-    ):
-        await second.says("standing by")
-        await store(postgres_url, events)
-        await published(postgres_url)
-        await first.kill()
-        await store(postgres_url, [(f"orders/s{n}", 11) for n in range(100)])
-        await published(postgres_url, 5)
+    async with relay(postgres_url, brokers, tmp_path / "first.log", RELAY_SHARDS="3") as first:
+        await first.says("publishing shard")
+        async with relay(postgres_url, brokers, tmp_path / "second.log", RELAY_SHARDS="3") as second:
+            await second.says("standing by")
+            await store(postgres_url, events)
+            await published(postgres_url)
+            await first.kill()
+            await store(postgres_url, [(f"orders/s{n}", 11) for n in range(100)])
+            await published(postgres_url, 5)
     assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 12)) for n in range(100)}
     assert {(beat["shards"], beat["shard"]) for beat in await heartbeats(brokers)} == {(3, 0), (3, 1), (3, 2)}
 
