@@ -1,18 +1,45 @@
 """The projection service: `python -m services.projection [COMMAND]`."""
 
 import argparse
+import sys
+
+from shared.documents import READ_MODELS
 
 
-def main() -> None:
-    """Run the command, by default the service itself."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m services.projection", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("run", help="project events into documents (the default)")
-    parser.parse_args()
-    from services.projection import app
+    rebuild = commands.add_parser(
+        "rebuild", help="fill a new generation, compare it with the live one and switch to it"
+    )
+    rebuild.add_argument(
+        "read_model", nargs="?", choices=READ_MODELS, help="the only one that may come out different"
+    )
+    rebuild.add_argument("--accept", action="store_true", help="switch although documents differ")
+    rebuild.add_argument("--discard", action="store_true", help="drop what an unfinished rebuild left")
+    commands.add_parser("rollback", help="switch back to the generation that was live before")
+    letters = commands.add_parser("dead-letters", help="what could not be used")
+    what = letters.add_subparsers(dest="what", required=True, metavar="list|show|redrive")
+    what.add_parser("list", help="the streams that are parked")
+    what.add_parser("show", help="a stream's dead letters").add_argument("stream", metavar="TOPIC/ID")
+    redrive = what.add_parser("redrive", help="apply what is parked, in order")
+    redrive.add_argument("streams", nargs="*", metavar="TOPIC/ID", help="all, if none is named")
+    return parser
 
-    app.main()
+
+def main() -> int:
+    """Run the command, by default the service itself."""
+    arguments = _parser().parse_args()
+    if arguments.command in (None, "run"):
+        from services.projection import app
+
+        app.main()
+        return 0
+    from services.projection import commands
+
+    return commands.main(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

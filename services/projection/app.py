@@ -3,9 +3,6 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -14,19 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.projection.faults import TransientError
 from services.projection.kafka.broker import new_broker
-from services.projection.kafka.connecting import client_options
-from services.projection.kafka.consuming import Consuming
-from services.projection.kafka.dead_letters import DeadLetters
 from services.projection.kafka.heartbeats import follow_heartbeats
-from services.projection.kafka.watching import Topics
 from services.projection.lag import Lag
 from services.projection.metrics import ProjectionMetrics
-from services.projection.personal_data import Keys
-from services.projection.projecting import Projector
 from services.projection.settings import ProjectionSettings
-from services.projection.store.connecting import Mongo
 from services.projection.store.generations import Generations
 from services.projection.store.heartbeats import Heartbeats
+from services.projection.wiring import Parts, parts
 from shared.problems import METHOD_NOT_ALLOWED, Problem, ProblemResponses, send_bytes
 from shared.settings import read_settings
 from shared.telemetry import (
@@ -46,56 +37,6 @@ from shared.telemetry.operations import nothing_here
 _RETRY_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.5
 _log = logging.getLogger(__name__)
-
-
-def group(generation: str) -> str:
-    """The consumer group that fills a generation."""
-    return f"projection-{generation}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What every command of this service works with."""
-
-    settings: ProjectionSettings
-    mongo: Mongo
-    topics: Topics
-    keys: Keys
-    dead_letters: DeadLetters
-    metrics: ProjectionMetrics
-
-    def projector(self, generation: str) -> Projector:
-        """What applies batches to a generation."""
-        kafka = client_options(self.settings)
-        return Projector(self.mongo, generation, self.keys, self.dead_letters, kafka, self.metrics)
-
-    def consuming(self, generation: str) -> Consuming:
-        """What reads the topics for a generation."""
-        broker = new_broker(self.settings)
-        return Consuming(broker, group(generation), self.projector(generation), self.metrics)
-
-
-@asynccontextmanager
-async def parts(settings: ProjectionSettings, metrics: ProjectionMetrics) -> AsyncIterator[Parts]:
-    """Everything, for as long as it is entered. Nothing connects before it is asked."""
-    options = client_options(settings)
-    url = str(settings.personal_data_keys_url)
-    async with AsyncExitStack() as stack:
-        mongo = await stack.enter_async_context(
-            Mongo(settings.mongodb_url.get_secret_value(), settings.mongodb_database)
-        )
-        keys = await stack.enter_async_context(Keys(url, settings.read_token))
-        topics = await stack.enter_async_context(Topics(options))
-        dead_letters = DeadLetters(options)
-        stack.push_async_callback(dead_letters.close)
-        yield Parts(
-            settings=settings,
-            mongo=mongo,
-            topics=topics,
-            keys=keys,
-            dead_letters=dead_letters,
-            metrics=metrics,
-        )
 
 
 class Service:
@@ -129,6 +70,8 @@ class Service:
                 async with self._parts.consuming(generation):
                     _log.info("filling generation %s", generation)
                     self._away = None
+                    self._parts.metrics.generation.clear()
+                    self._parts.metrics.generation.labels(generation).set(1)
                     await self._until_another_is_live(generation)
             except (TransientError, KafkaError, OSError) as error:
                 if self._away != str(error):

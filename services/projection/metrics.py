@@ -43,7 +43,7 @@ class ProjectionMetrics:
         )
         self.generation = Gauge(
             "projection_generation_info",
-            "The generation that this process fills, and whether it is live.",
-            ["generation", "live"],
+            "The generation that this process fills.",
+            ["generation"],
             registry=registry,
         )

@@ -25,7 +25,8 @@ from services.projection.store.connecting import Mongo
 from services.projection.store.writing import Writer
 from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
 
-_DOCUMENTS: Final = {"orders": ORDERS, "customers": CUSTOMERS, "products": PRODUCTS}
+DOCUMENTS: Final = {"orders": ORDERS, "customers": CUSTOMERS, "products": PRODUCTS}
+"""The read model that holds the versions of a topic's streams."""
 _log = logging.getLogger(__name__)
 
 
@@ -99,11 +100,11 @@ class Projector:
     async def _fold(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Fold:
         topic, at = place[0], datetime.now(UTC)
         subjects = {stream_of(record) for record in records}
-        stored = await self._writer.load(_DOCUMENTS[topic], subjects)
+        stored = await self._writer.load(DOCUMENTS[topic], subjects)
         reveal = await self._keys.reveal(subjects) if topic == "customers" else None
 
         def fold(refetched: Refetched | None) -> Fold:
-            folder = _folder(topic, stored, at, reveal, live=start.live)
+            folder = new_folder(topic, stored, at, reveal, live=start.live)
             folding = Fold(folder, self._marks[place], refetched)
             folding.take_all(records)
             return folding
@@ -123,7 +124,8 @@ class Projector:
             _log.error("%s/%d: dead letter %d of %s: %s", *place, offset, subject, letter.reason)
 
 
-def _folder(topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool) -> Folder:
+def new_folder(topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool) -> Folder:
+    """What folds the events of a topic."""
     match topic:
         case "orders":
             return OrdersFolder(stored, at, live=live)

@@ -22,21 +22,30 @@ async def refetch(
 
     `TransientError` when the partition cannot be read through.
     """
-    wanted = {hole.subject for hole in holes}
     found: dict[tuple[str, int], Record] = {}
+    for record in await _scan(options, place, {hole.subject for hole in holes}, end):
+        if (version := _version(record)) is not None:
+            found.setdefault((stream_of(record), version), record)
+    return found
+
+
+async def refetch_stream(options: dict[str, Any], place: Place, subject: str) -> list[Record]:
+    """All records of a stream that stand in its partition now; `TransientError`."""
+    return await _scan(options, place, {subject}, None)
+
+
+async def _scan(options: dict[str, Any], place: Place, subjects: set[str], end: int | None) -> list[Record]:
+    found: list[Record] = []
     tp = TopicPartition(*place)
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         async with consumer:
             consumer.assign([tp])
             await consumer.seek_to_beginning(tp)
-            end = min(end, (await consumer.end_offsets([tp]))[tp])
-            while await consumer.position(tp) < end:
+            last = (await consumer.end_offsets([tp]))[tp]
+            while await consumer.position(tp) < (last if end is None else min(end, last)):
                 for records in (await consumer.getmany(tp, timeout_ms=_WAIT_MS)).values():
-                    for record in records:
-                        subject = stream_of(record)
-                        if subject in wanted and (version := _version(record)) is not None:
-                            found.setdefault((subject, version), record)
+                    found += [record for record in records if stream_of(record) in subjects]
     except (KafkaError, OSError) as error:
         raise TransientError(f"refetching: {type(error).__name__}") from error
     return found

@@ -85,6 +85,43 @@ class Generations:
                     await self._enter(session, generation, number, places)
         return generation
 
+    async def ours(self) -> list[str]:
+        """The generations that are kept and of this revision."""
+        with translated():
+            rows = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
+        return [row["_id"] for row in rows if row["revision"] == REVISION]
+
+    async def unfinished(self, live: str) -> str | None:
+        """The newest generation of this revision that came after the live one but never was."""
+        with translated():
+            known = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
+            pointer = await self._mongo[GENERATIONS].find_one({"_id": LIVE})
+        kept = {live, pointer["previous"]} if pointer is not None else {live}
+        order = {row["_id"]: (row["revision"], row["number"]) for row in known}
+        newer = [
+            name
+            for name, place in order.items()
+            if name not in kept and place[0] == REVISION and place > order.get(live, (0, 0))
+        ]
+        return max(newer, key=lambda name: order[name], default=None)
+
+    async def drop_all_but(self, *kept: str) -> None:
+        """Drop the other generations, but none of newer code, which may be filling."""
+        with translated():
+            rows = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
+        for row in rows:
+            if row["_id"] not in kept and row["revision"] <= REVISION:
+                await self.drop(row["_id"])
+
+    async def drop(self, generation: str) -> None:
+        """Drop a generation that is not live. May be repeated when it was interrupted."""
+        with translated():
+            for read_model in READ_MODELS:
+                await self._mongo.database.drop_collection(collection(read_model, generation))
+            for name in (CHECKPOINTS, PARKED):
+                await self._mongo[name].delete_many({"generation": generation})
+            await self._mongo[GENERATIONS].delete_one({"_id": generation})
+
     async def _enter(
         self, session: AsyncIOMotorClientSession, generation: str, number: int, places: Iterable[Place]
     ) -> None:

@@ -17,7 +17,7 @@ async def load(mongo: Mongo, generation: str, place: Place) -> dict[str, Parked]
     wanted = {"generation": generation, "topic": topic, "partition": partition}
     with translated():
         rows = await mongo[PARKED].find(wanted).to_list(None)
-    return {row["subject"]: _mark(row) for row in rows}
+    return {row["subject"]: mark_of(row) for row in rows}
 
 
 async def parked(mongo: Mongo, generation: str) -> list[Row]:
@@ -56,7 +56,8 @@ async def save(
         await mongo[PARKED].replace_one(key, row, upsert=True, session=session)
 
 
-def _mark(row: Row) -> Parked:
+def mark_of(row: Row) -> Parked:
+    """From a document of `parked`."""
     return Parked(
         subject=row["subject"],
         first_version=row["firstVersion"],

@@ -1,17 +1,19 @@
 """Writes a batch: documents, counts, feed, marks and the checkpoint, in one transaction."""
 
 import asyncio
-from collections.abc import Generator, Iterable
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClientSession
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from services.projection.faults import FencedError
+from services.projection.faults import FencedError, HaltedError, TransientError
 from services.projection.folding.folder import Documents, Writes
 from services.projection.folding.parking import Parked
 from services.projection.read_models import customer_summaries, daily_sales, product_sales
@@ -38,8 +40,33 @@ _COUNTS: Final = {
     DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
 }
 _DUPLICATE_KEY: Final = 11000
+_TOGETHER: Final = 12
+"""So many partitions' batches in one transaction at most."""
 _AT_ONCE: Final = 2
 """More transactions at once take longer each, and the server ends those that take too long."""
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What one partition's records come to, waiting to be written."""
+
+    place: Place
+    start: Checkpoint
+    to: tuple[str, int, str]
+    event_at: datetime | None
+    writes: Writes
+    parked: list[Parked]
+    written: "asyncio.Future[Checkpoint]" = field(default_factory=lambda: asyncio.Future())
+
+    def succeed(self, checkpoint: Checkpoint) -> None:
+        """It is written."""
+        if not self.written.done():
+            self.written.set_result(checkpoint)
+
+    def fail(self, error: Exception) -> None:
+        """It is not, or nobody knows."""
+        if not self.written.done():
+            self.written.set_exception(error)
 
 
 class Writer:
@@ -50,6 +77,7 @@ class Writer:
         self._generation = generation
         self._checkpoints = Checkpoints(mongo, generation)
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._waiting: list[Batch] = []
 
     async def load(self, read_model: str, ids: Iterable[str]) -> Documents:
         """The documents of those ids that exist."""
@@ -71,35 +99,71 @@ class Writer:
     ) -> Checkpoint:
         """Write it all and move the checkpoint from `start`; the checkpoint as it is then.
 
+        Batches of several partitions that wait share a transaction, which costs little more than one's.
         Raises `FencedError` or `HaltedError`, and then nothing was written; `TransientError`, and then the
         checkpoint tells whether something was.
         """
+        batch = Batch(place, start, to, event_at, writes, list(parked))
+        self._waiting.append(batch)
         async with self._turn:
-            with translated(), _fenced():
-                async with transaction(self._mongo) as session:
-                    moved = await self._checkpoints.move(session, place, start, to, event_at)
-                    await self._write(session, place[1], writes)
-                    await marks.save(self._mongo, session, self._generation, place, parked)
-                return moved
+            if batch in self._waiting:
+                together, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
+                await self._write_together(together)
+        return await batch.written
 
-    async def _write(self, session: AsyncIOMotorClientSession, partition: int, writes: Writes) -> None:
-        for read_model, documents in writes.inserted.items():
-            if documents:
-                await self._named(read_model).insert_many(documents, ordered=False, session=session)
-        for read_model, replaced in writes.replaced.items():
-            if replaced:
-                replacements: list[Any] = [
+    async def _write_together(self, batches: Sequence[Batch]) -> None:
+        try:
+            moved = await self._transact(batches)
+        except (FencedError, HaltedError, DuplicateKeyError, BulkWriteError) as error:
+            if len(batches) == 1:
+                batches[0].fail(error)
+            else:  # whose fault it is shows when each is alone
+                for batch in batches:
+                    await self._write_together([batch])
+        except Exception as error:
+            for batch in batches:
+                batch.fail(error)
+        except asyncio.CancelledError:
+            for batch in batches:
+                batch.fail(TransientError("interrupted"))
+            raise
+        else:
+            for batch, checkpoint in zip(batches, moved, strict=True):
+                batch.succeed(checkpoint)
+
+    async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
+        with translated(), _fenced():
+            async with transaction(self._mongo) as session:
+                moved = [
+                    await self._checkpoints.move(session, each.place, each.start, each.to, each.event_at)
+                    for each in batches
+                ]
+                await self._write(session, batches)
+                for each in batches:
+                    await marks.save(self._mongo, session, self._generation, each.place, each.parked)
+            return moved
+
+    async def _write(self, session: AsyncIOMotorClientSession, batches: Sequence[Batch]) -> None:
+        operations: dict[str, list[Any]] = defaultdict(list)
+        for batch in batches:
+            writes = batch.writes
+            for read_model, documents in writes.inserted.items():
+                operations[read_model] += map(InsertOne, documents)
+            for read_model, replaced in writes.replaced.items():
+                operations[read_model] += [
                     ReplaceOne({"_id": key}, document, upsert=True) for key, document in replaced.items()
                 ]
-                await self._named(read_model).bulk_write(replacements, ordered=False, session=session)
-        for read_model, additions in writes.added.items():
-            if additions.sums:
-                updates = _updates(read_model, additions, partition)
-                await self._named(read_model).bulk_write(updates, ordered=False, session=session)
-        if writes.feed:
-            await self._mongo[FEED].insert_many(writes.feed, session=session)
-        if writes.erased:
-            await self._forget(session, writes.erased)
+            for read_model, additions in writes.added.items():
+                operations[read_model] += _updates(read_model, additions, batch.place[1])
+        for read_model, wanted in operations.items():
+            if wanted:
+                await self._named(read_model).bulk_write(wanted, ordered=False, session=session)
+        feed = [document for batch in batches for document in batch.writes.feed]
+        if feed:
+            await self._mongo[FEED].insert_many(feed, session=session)
+        erased = [customer for batch in batches for customer in batch.writes.erased]
+        if erased:
+            await self._forget(session, erased)
 
     async def _forget(self, session: AsyncIOMotorClientSession, customers: list[str]) -> None:
         """Take the names out of the other generations too: nobody may be filling them now."""

@@ -1,0 +1,52 @@
+"""Runs one command of the service against its stores, and ends."""
+
+import asyncio
+import logging
+from argparse import Namespace
+
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from services.projection.faults import ProjectionError
+from services.projection.letters import commands as letters
+from services.projection.metrics import ProjectionMetrics
+from services.projection.rebuilding import commands as rebuilding
+from services.projection.settings import ProjectionSettings
+from services.projection.wiring import Parts, parts
+from shared.settings import read_settings
+from shared.telemetry import configure_logging
+
+
+def main(arguments: Namespace) -> int:
+    """Run the command that was typed; its exit status."""
+    settings = read_settings(ProjectionSettings)
+    configure_logging(settings.log_level, settings.log_format, service="projection")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        return asyncio.run(_run(settings, arguments))
+    except (ProjectionError, KafkaError, OSError) as error:
+        Console(stderr=True).print(f"Not done: {error}.", markup=False)
+        return 1
+
+
+async def _run(settings: ProjectionSettings, arguments: Namespace) -> int:
+    console = Console(highlight=False)
+    async with parts(settings, ProjectionMetrics(CollectorRegistry())) as wired:
+        return await _dispatch(wired, console, arguments)
+
+
+async def _dispatch(wired: Parts, console: Console, arguments: Namespace) -> int:
+    match arguments.command, getattr(arguments, "what", None):
+        case "rebuild", _ if arguments.discard:
+            return await rebuilding.discard(wired, console)
+        case "rebuild", _:
+            return await rebuilding.rebuild(wired, console, arguments.read_model, accept=arguments.accept)
+        case "rollback", _:
+            return await rebuilding.rollback(wired, console)
+        case "dead-letters", "show":
+            return await letters.show(wired, console, arguments.stream)
+        case "dead-letters", "redrive":
+            return await letters.redrive_all(wired, console, arguments.streams)
+        case _:
+            return await letters.list_parked(wired, console)

@@ -1,0 +1,1 @@
+"""The dead letters, seen and redriven from the command line."""

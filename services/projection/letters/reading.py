@@ -1,0 +1,70 @@
+"""Reads dead letters back, as the records they were."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from services.projection.faults import TransientError
+from services.projection.records import Record, header, read, stream_of
+from shared import topics
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """A record that could not be used, where it stood, and why it was set aside."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    error: str
+    at: str
+
+    @property
+    def version(self) -> int | None:
+        """The event's version; None when it cannot be read."""
+        try:
+            return read(self).version
+        except Exception:  # whatever is wrong with it
+            return None
+
+
+def dead_letter(record: Record) -> DeadLetter:
+    """From a record of a topic of dead letters."""
+    own = [(name, value) for name, value in record.headers if not name.startswith("dead-letter-")]
+    return DeadLetter(
+        topic=header(record, topics.DEAD_LETTER_TOPIC) or "",
+        partition=int(header(record, topics.DEAD_LETTER_PARTITION) or -1),
+        offset=int(header(record, topics.DEAD_LETTER_OFFSET) or -1),
+        timestamp=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=own,
+        error=header(record, topics.DEAD_LETTER_ERROR) or "",
+        at=header(record, topics.DEAD_LETTER_TIME) or "",
+    )
+
+
+async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> list[DeadLetter]:
+    """A stream's dead letters, in the order in which they were set aside; `TransientError`."""
+    name = topics.dead_letters(topic)
+    consumer = AIOKafkaConsumer(name, **options, enable_auto_commit=False, auto_offset_reset="earliest")
+    found: list[DeadLetter] = []
+    try:
+        async with consumer:
+            places = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+            ends = await consumer.end_offsets(places)
+            for place, end in ends.items():
+                while await consumer.position(place) < end:
+                    for records in (await consumer.getmany(timeout_ms=1000)).values():
+                        found += [dead_letter(each) for each in records if stream_of(each) == subject]
+    except (KafkaError, OSError) as error:
+        raise TransientError(f"dead letters: {type(error).__name__}") from error
+    return found

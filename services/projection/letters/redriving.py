@@ -1,0 +1,90 @@
+"""Applies a parked stream's events, in order, each once, also while new ones arrive."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from services.projection.faults import FencedError, HaltedError, TransientError
+from services.projection.folding.folder import Folder
+from services.projection.folding.parking import Parked, why
+from services.projection.kafka.connecting import client_options
+from services.projection.kafka.refetching import refetch_stream
+from services.projection.letters.reading import dead_letters
+from services.projection.projecting import DOCUMENTS, new_folder
+from services.projection.records import Record, read
+from services.projection.store import marks
+from services.projection.store.checkpoints import Checkpoints, Place
+from services.projection.store.writing import Writer
+from services.projection.wiring import Parts
+
+_TRIES: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """How far a stream came. `stuck` says why it is still parked; None when it goes on again."""
+
+    applied: int
+    version: int
+    stuck: str | None
+
+
+async def redrive(parts: Parts, generation: str, place: Place, mark: Parked) -> Redriven:
+    """Apply what can be applied now; the mark goes when nothing is left behind it.
+
+    Raises `TransientError` when that cannot be found out.
+    """
+    for _ in range(_TRIES):
+        try:
+            return await _redrive(parts, generation, place, mark.subject)
+        except (FencedError, HaltedError):
+            continue  # the service applied a batch meanwhile: look again
+    raise TransientError("the stream's partition is too busy")
+
+
+async def _redrive(parts: Parts, generation: str, place: Place, subject: str) -> Redriven:
+    topic = place[0]
+    # read first: whatever is parked after this moves the checkpoint, which the write would notice
+    start = await Checkpoints(parts.mongo, generation).load(place)
+    mark = (await marks.load(parts.mongo, generation, place)).get(subject)
+    if mark is None or not mark.open:
+        return Redriven(0, 0, None)
+    options, writer = client_options(parts.settings), Writer(parts.mongo, generation)
+    candidates: list[Record] = [*await dead_letters(options, topic, subject)]
+    candidates += await refetch_stream(options, place, subject)
+    stored = await writer.load(DOCUMENTS[topic], [subject])
+    reveal = await parts.keys.reveal([subject]) if topic == "customers" else None
+    folder = new_folder(topic, stored, datetime.now(UTC), reveal, live=start.live)
+    began = folder.version_of(subject)
+    error = _apply(folder, subject, candidates)
+    version = folder.version_of(subject)
+    done = version >= mark.last_version
+    stuck = None if done else error or f"version {version + 1} is nowhere to be found"
+    marked = replace(mark, open=not done, first_version=mark.last_version if done else version + 1)
+    if stuck is not None:
+        marked = replace(marked, reason=stuck)
+    to = (start.incarnation, start.offset, start.digest)
+    await writer.write(place, start, to, None, folder.writes(), [marked])
+    return Redriven(version - began, version, stuck)
+
+
+def _apply(folder: Folder, subject: str, candidates: Iterable[Record]) -> str | None:
+    """Apply the next versions as long as there are any; what was wrong with the last one tried."""
+    readable: dict[int, list[Record]] = {}
+    error: str | None = None
+    for record in candidates:
+        try:
+            readable.setdefault(read(record).version, []).append(record)
+        except Exception as failure:  # whatever it is, this copy cannot be used
+            error = why(failure)
+    while copies := readable.get(folder.version_of(subject) + 1):
+        for record in copies:
+            try:
+                folder.apply(read(record))
+                break
+            except Exception as failure:  # whatever it is, this copy cannot be used
+                error = why(failure)
+        else:
+            return error
+    return error

@@ -1,0 +1,133 @@
+"""Compares two generations document by document, as they stand at the same offsets.
+
+Both are halted for a moment, in which a snapshot is taken; the documents of that snapshot are read at
+leisure, while both go on. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from motor.motor_asyncio import AsyncIOMotorClientSession
+from pymongo.read_concern import ReadConcern
+
+from services.projection.rebuilding.halting import halted
+from services.projection.store.connecting import Mongo, translated
+from shared.documents import GENERATIONS, ORDER_HISTORY, ReadModel, collection
+
+_VOLATILE: Final[Mapping[str, tuple[str, ...]]] = {ORDER_HISTORY: ("projectedAt",)}
+"""Fields that say when, not what."""
+_BATCH: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A document that is not the same in both; a hash is None where there is no document."""
+
+    read_model: ReadModel
+    id: str
+    live: str | None
+    new: str | None
+    fields: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.live is None:
+            what = "is new"
+        elif self.new is None:
+            what = "is gone"
+        else:
+            what = f"differs in {', '.join(self.fields)} ({self.live} is now {self.new})"
+        return f"{self.read_model} {self.id} {what}"
+
+
+async def differences(
+    mongo: Mongo, live: str, new: str, read_model: ReadModel
+) -> AsyncIterator[Difference | None]:
+    """Compare a read model; None for each document that is the same.
+
+    Raises `CannotHaltError`.
+    """
+    with translated():
+        async with await mongo.client.start_session(snapshot=True) as session:
+            async with halted(mongo, (live, new)):
+                # the session's first read is the moment at which it reads everything
+                await (
+                    mongo[GENERATIONS].with_options(read_concern=ReadConcern()).find_one({}, session=session)
+                )
+            first = _documents(mongo, session, collection(read_model, live), read_model)
+            second = _documents(mongo, session, collection(read_model, new), read_model)
+            async for left, right in _paired(first, second):
+                yield _compare(read_model, left, right)
+
+
+def _documents(
+    mongo: Mongo, session: AsyncIOMotorClientSession, name: str, read_model: ReadModel
+) -> AsyncIterator[RawBSONDocument]:
+    raw: Any = mongo[name].with_options(
+        codec_options=CodecOptions(document_class=RawBSONDocument), read_concern=ReadConcern()
+    )
+    hidden = dict.fromkeys(_VOLATILE.get(read_model, ()), 0)
+    found: AsyncIterator[RawBSONDocument] = raw.find(
+        {}, hidden or None, session=session, batch_size=_BATCH
+    ).sort("_id", 1)
+    return found
+
+
+async def _paired(
+    first: AsyncIterator[RawBSONDocument], second: AsyncIterator[RawBSONDocument]
+) -> AsyncIterator[tuple[RawBSONDocument | None, RawBSONDocument | None]]:
+    """The documents of both by their ids, which come in order."""
+    left, right = await anext(first, None), await anext(second, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and left["_id"] < right["_id"]):
+            yield left, None
+            left = await anext(first, None)
+        elif left is None or right["_id"] < left["_id"]:
+            yield None, right
+            right = await anext(second, None)
+        else:
+            yield left, right
+            left, right = await anext(first, None), await anext(second, None)
+
+
+def _compare(
+    read_model: ReadModel, left: RawBSONDocument | None, right: RawBSONDocument | None
+) -> Difference | None:
+    if left is not None and right is not None and left.raw == right.raw:
+        return None
+    before, after = _canonical(left), _canonical(right)
+    if before == after:
+        return None
+    found = left if left is not None else right
+    assert found is not None
+    fields = tuple(_differing(before or {}, after or {}))
+    return Difference(read_model, str(found["_id"]), _hash(before), _hash(after), fields)
+
+
+def _canonical(document: Any) -> Any:
+    """The same value for the same content, in whatever order the fields stand."""
+    if document is None:
+        return None
+    if isinstance(document, RawBSONDocument):
+        return _canonical(bson.decode(document.raw))
+    if isinstance(document, dict):
+        return {name: _canonical(document[name]) for name in sorted(document)}
+    if isinstance(document, list):
+        return [_canonical(each) for each in document]
+    return document
+
+
+def _hash(canonical: Any) -> str | None:
+    if canonical is None:
+        return None
+    return blake2b(bson.encode(canonical), digest_size=6).hexdigest()
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield name

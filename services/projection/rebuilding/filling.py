@@ -1,0 +1,52 @@
+"""Fills a generation until it has caught up with the live one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from services.projection.store.checkpoints import Checkpoints
+from services.projection.wiring import Parts
+
+_LOOK_SECONDS: Final = 0.2
+CLOSE: Final = 500
+"""So many events behind the live generation is close enough to be halted together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Records passed, and all there are."""
+
+    passed: int
+    total: int
+
+    @property
+    def left(self) -> int:
+        """Records still to be passed."""
+        return max(0, self.total - self.passed)
+
+
+@asynccontextmanager
+async def filling(parts: Parts, generation: str) -> AsyncIterator[None]:
+    """Fill it while entered; other instances may help."""
+    async with parts.consuming(generation):
+        yield
+
+
+async def progress(parts: Parts, generation: str, live: str) -> AsyncIterator[Progress]:
+    """How far it is, again and again, until it is close behind the live one."""
+    while True:
+        ours = await Checkpoints(parts.mongo, generation).all()
+        theirs = await Checkpoints(parts.mongo, live).all()
+        total = sum(checkpoint.offset + 1 for checkpoint in theirs.values())
+        passed = sum(
+            min(checkpoint.offset, theirs[place].offset) + 1
+            for place, checkpoint in ours.items()
+            if place in theirs
+        )
+        now = Progress(passed, total)
+        yield now
+        if now.left <= CLOSE:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)

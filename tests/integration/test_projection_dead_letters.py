@@ -1,0 +1,66 @@
+"""Dead letters, seen and redriven."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shared.documents import FEED, ORDERS, PARKED
+from tests.projecting import World, created, shipped, world
+from tests.relaying import remake_topics
+from tests.servers import Server
+
+pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture
+async def around(kafka: Server, mongodb: Server, tmp_path: Path) -> AsyncIterator[World]:
+    """Empty topics, an empty database, a service at work."""
+    await remake_topics(kafka.url)
+    async with world(kafka.url, mongodb.url, tmp_path) as made:
+        await (await made.projection()).ready()
+        yield made
+
+
+async def test_a_stream_is_redriven_in_order_once_a_usable_copy_is_there(around: World) -> None:
+    await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 2, shipped("bad"))])
+    await around.projected(2)
+    status, said = await around.command("dead-letters", "list")
+    assert (status, "orders/bad" in said) == (0, True)
+    status, said = await around.command("dead-letters", "show", "orders/bad")
+    assert status == 0
+    assert "unreadable" in said
+    assert "version 2" in said
+    status, said = await around.command("dead-letters", "redrive")
+    assert status == 1, "version 1 cannot be read"
+    assert "still parked" in said
+    # published again, as `republish` does
+    await around.topics.publish("orders", [("bad", 1, created("bad"))])
+    await around.projected(3)
+    assert await around.all(ORDERS) == {}
+    status, said = await around.command("dead-letters", "redrive", "orders/bad")
+    assert status == 0, said
+    assert (await around.all(ORDERS))["bad"]["status"] == "shipped"
+    assert await around.database[FEED].count_documents({}) == 2
+    assert await around.database[PARKED].count_documents({"open": True}) == 0
+    assert (await around.command("dead-letters", "redrive"))[0] == 0, "redriving again does nothing"
+    await around.topics.publish("orders", [("bad", 2, shipped("bad")), ("next", 1, created("next"))])
+    await around.projected(5)
+    assert await around.database[FEED].count_documents({}) == 3
+
+
+async def test_a_redrive_takes_in_what_is_parked_meanwhile(around: World) -> None:
+    await around.topics.publish("orders", [("bad", 1, b"{}")])
+    await around.topics.publish("orders", [("bad", 1, created("bad"))])
+    publishing = around.topics.publish
+    await around.projected(2)
+    await publishing("orders", [(f"o{number}", 1, created(f"o{number}")) for number in range(2000)])
+    await publishing("orders", [("bad", 2, shipped("bad"))])
+    status, said = await around.command("dead-letters", "redrive")
+    assert status == 0, said
+    await around.projected(2003)
+    (await around.command("dead-letters", "redrive"))
+    orders = await around.all(ORDERS)
+    assert (len(orders), orders["bad"]["version"]) == (2001, 2)
+    assert await around.database[PARKED].count_documents({"open": True}) == 0

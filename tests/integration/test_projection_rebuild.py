@@ -1,0 +1,170 @@
+"""A rebuild beside a service at work: compared, switched, rolled back; nobody reading notices."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, collection
+from shared.events import CustomerErased, CustomerRegistered
+from tests.integration.test_projection import exact, names
+from tests.projecting import Projection, World, created, shipped, world
+from tests.relaying import remake_topics
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture
+async def around(kafka: Server, mongodb: Server, tmp_path: Path) -> AsyncIterator[World]:
+    """Empty topics, an empty database."""
+    await remake_topics(kafka.url)
+    async with world(kafka.url, mongodb.url, tmp_path) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def projection(around: World) -> Projection:
+    """A service at work."""
+    started = await around.projection()
+    await started.ready()
+    return started
+
+
+async def live(around: World) -> str:
+    pointer = await around.database[GENERATIONS].find_one({"_id": LIVE})
+    assert pointer is not None
+    found: str = pointer["generation"]
+    return found
+
+
+@asynccontextmanager
+async def orders_arriving(around: World, prefix: str) -> AsyncIterator[list[str]]:
+    """Orders that go on arriving, each created and shipped, while entered."""
+    orders: list[str] = []
+    stopping = asyncio.Event()
+
+    async def arrive() -> None:
+        while not stopping.is_set():
+            some = [f"{prefix}{len(orders) + number}" for number in range(20)]
+            await around.topics.publish("orders", [(order, 1, created(order)) for order in some])
+            await around.topics.publish("orders", [(order, 2, shipped(order)) for order in some])
+            orders.extend(some)
+
+    arriving = asyncio.create_task(arrive())
+    try:
+        yield orders
+    finally:
+        stopping.set()
+        await arriving
+
+
+@asynccontextmanager
+async def reading(around: World, order: str) -> AsyncIterator[list[str]]:
+    """Reads an order through the pointer all the time; the generations that it was read from."""
+    seen: list[str] = []
+    stopping = asyncio.Event()
+
+    async def read() -> None:
+        while not stopping.is_set():
+            generation = await live(around)
+            found = await around.database[collection(ORDERS, generation)].find_one({"_id": order})
+            if await live(around) == generation:
+                assert found is not None, f"the order is not in generation {generation}"
+                seen.append(generation)
+
+    task = asyncio.create_task(read())
+    try:
+        yield seen
+    finally:
+        stopping.set()
+        await task
+
+
+async def test_a_rebuild_under_traffic_switches_when_nothing_differs(
+    around: World, projection: Projection
+) -> None:
+    orders = names(500)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
+    await around.projected(1000)
+    before = await live(around)
+    async with orders_arriving(around, "new") as arriving, reading(around, "o1") as seen:
+        status, said = await around.command("rebuild")
+        assert status == 0, said
+    after = await live(around)
+    assert (before, after) == ("1-1", "1-2")
+    assert set(seen) == {before, after}
+    assert "orders: " in said
+    assert " 0 different" in said
+    await around.projected(2 * (len(orders) + len(arriving)))
+    await exact(around, orders + arriving, versions=2)
+
+    async def follows() -> bool:
+        report = await projection.get("/lag")
+        return {row["generation"] for row in report["readModels"]} == {after}
+
+    await eventually(follows, "/lag names the new generation")
+    status, said = await around.command("rollback")
+    assert status == 0, said
+    assert await live(around) == before
+    more = names(50, "more")
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in more])
+    await around.topics.publish("orders", [(order, 2, shipped(order)) for order in more])
+    await around.projected(2 * (len(orders) + len(arriving) + len(more)))
+    await exact(around, orders + arriving + more, versions=2)
+
+
+async def test_differences_are_told_and_switched_to_only_when_accepted(
+    around: World, projection: Projection
+) -> None:
+    orders = names(20)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(20)
+    damaged = around.database[collection(ORDERS, "1-1")]
+    await damaged.update_one({"_id": "o3"}, {"$set": {"total": 1}})
+    await damaged.delete_one({"_id": "o4"})
+    status, said = await around.command("rebuild")
+    assert status == 1
+    assert "orders o3 differs in total" in said
+    assert "orders o4 is new" in said
+    assert await live(around) == "1-1"
+    status, said = await around.command("rebuild", "customers", "--accept")
+    assert status == 1, "another read model than the named one differs"
+    status, said = await around.command("rebuild", "orders", "--accept")
+    assert status == 0, said
+    assert await live(around) == "1-2", "the unfinished generation was taken up again"
+    await exact(around, orders, versions=1)
+
+
+async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, projection: Projection) -> None:
+    await around.topics.publish("orders", [("o1", 1, created("o1"))])
+    await around.projected(1)
+    await around.database[collection(ORDERS, "1-1")].update_one({"_id": "o1"}, {"$set": {"total": 1}})
+    assert (await around.command("rebuild"))[0] == 1
+    status, said = await around.command("rebuild", "--discard")
+    assert status == 0, said
+    assert await around.database[CHECKPOINTS].count_documents({"generation": "1-2"}) == 0
+    assert not [name for name in await around.database.list_collection_names() if name.endswith("__1-2")]
+    await around.topics.publish("orders", [("o2", 1, created("o2"))])
+    await around.projected(2)
+    assert await around.database[FEED].count_documents({}) == 2
+
+
+async def test_no_generation_keeps_an_erased_name(around: World, projection: Projection) -> None:
+    keys = around.keys
+    text = keys.encrypted("ada", "Ada")
+    registered = CustomerRegistered(customer_id="ada", name=text, email=text)
+    await around.topics.publish("customers", [("ada", 1, registered)])
+    await around.projected(1)
+    status, said = await around.command("rebuild")
+    assert status == 0, said
+    assert (await around.all(CUSTOMERS, "1-1"))["ada"]["name"] == "Ada"
+    del keys.keys["ada"]
+    await around.topics.publish("customers", [("ada", 2, CustomerErased(customer_id="ada"))])
+    await around.projected(2)
+    for generation in ("1-1", "1-2"):
+        assert (await around.all(CUSTOMERS, generation))["ada"]["name"] is None
