@@ -108,8 +108,7 @@ class Kafka:
             *command,
             "--config",
             str(properties),
-            "--cluster-id",
-            cluster,
+            f"--cluster-id={cluster}",  # it may begin with a dash
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
