@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.bench import command, query, relay
+from tests.bench import command, projection, query, relay
 from tests.bench.lines import Line, show
 
 Bench = Callable[[Path], Awaitable[list[Line]]]
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
     "command": (command.accepted_orders, command.appending),
     "relay": (relay.draining,),
+    "projection": (projection.catching_up,),
     "query": (query.reading,),
 }
 

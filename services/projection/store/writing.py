@@ -40,8 +40,8 @@ _COUNTS: Final = {
     DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
 }
 _DUPLICATE_KEY: Final = 11000
-_TOGETHER: Final = 12
-"""So many partitions' batches in one transaction at most."""
+_TOGETHER: Final = 200
+"""So many documents, about, make a transaction in which several partitions share."""
 _AT_ONCE: Final = 2
 """More transactions at once take longer each, and the server ends those that take too long."""
 
@@ -57,6 +57,12 @@ class Batch:
     writes: Writes
     parked: list[Parked]
     written: "asyncio.Future[Checkpoint]" = field(default_factory=lambda: asyncio.Future())
+
+    @property
+    def weight(self) -> int:
+        """About how many documents it writes."""
+        inserted = sum(map(len, self.writes.inserted.values()))
+        return inserted + sum(map(len, self.writes.replaced.values())) + len(self.writes.feed)
 
     def succeed(self, checkpoint: Checkpoint) -> None:
         """It is written."""
@@ -107,9 +113,17 @@ class Writer:
         self._waiting.append(batch)
         async with self._turn:
             if batch in self._waiting:
-                together, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-                await self._write_together(together)
+                await self._write_together(self._next())
         return await batch.written
+
+    def _next(self) -> list[Batch]:
+        """The batches that have waited longest, as many as make a light transaction; at least one."""
+        taken = [self._waiting.pop(0)]
+        weight = taken[0].weight
+        while self._waiting and weight + self._waiting[0].weight <= _TOGETHER:
+            weight += self._waiting[0].weight
+            taken.append(self._waiting.pop(0))
+        return taken
 
     async def _write_together(self, batches: Sequence[Batch]) -> None:
         try:
