@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bson.errors import BSONError
+
 from services.projection.records import Record
 
 
@@ -44,4 +46,6 @@ def why(error: Exception) -> str:
         details = errors(include_url=False, include_input=False, include_context=False)
         told = ("/".join(map(str, detail["loc"])) + ": " + detail["msg"] for detail in details[:3])
         return "; ".join(told)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, BSONError) or not str(error):
+        return type(error).__name__
+    return f"{type(error).__name__}: {error}"

@@ -44,7 +44,13 @@ class DeadLetters:
         async with self._lock:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    **self._options, acks="all", enable_idempotence=True, request_timeout_ms=10_000
+                    **self._options,
+                    acks="all",
+                    enable_idempotence=True,
+                    request_timeout_ms=10_000,
+                    # a record that just fitted must still fit with the letter's headers
+                    compression_type="gzip",
+                    max_request_size=4 * 1024 * 1024,
                 )
                 try:
                     await producer.start()
