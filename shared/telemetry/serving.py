@@ -10,6 +10,8 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.telemetry.one_write import OneWriteProtocol
+
 _GRACE_SECONDS: Final = 10
 
 
@@ -35,6 +37,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
+        http=OneWriteProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,

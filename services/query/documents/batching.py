@@ -7,7 +7,8 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_AT_ONCE: Final = 2
+_AT_ONCE: Final = 1
+"""One: what arrives meanwhile makes the next trip large, and a trip costs far more than a document in it."""
 _LARGEST: Final = 256
 
 
@@ -21,7 +22,8 @@ class Batches(Generic[K, V]):
         self._read = read
         self._name = name
         self._waiting: list[tuple[Sequence[K], asyncio.Future[Mapping[K, V]]]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
 
     async def get(self, key: K) -> V | None:
         """What stands under `key`, or None; raises what the read raises."""
@@ -35,14 +37,22 @@ class Batches(Generic[K, V]):
     def _ask(self, keys: Sequence[K]) -> asyncio.Future[Mapping[K, V]]:
         future: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
         self._waiting.append((keys, future))
-        if len(self._running) < _AT_ONCE:
+        if self._running < _AT_ONCE:
+            self._running += 1
             # it starts in the loop's next turn, so that all requests of this turn are in it
             task = asyncio.create_task(self._run(), name=self._name)
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return future
 
     async def _run(self) -> None:
+        try:
+            await self._run_all()
+        finally:
+            # in the very moment in which nobody waits: who asks next must find that nothing runs
+            self._running -= 1
+
+    async def _run_all(self) -> None:
         while self._waiting:
             taken, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
             keys = list({key: None for wanted, future in taken if not future.done() for key in wanted})
@@ -61,7 +71,7 @@ class Batches(Generic[K, V]):
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._running:
+        for task in self._tasks:
             task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
+        if self._tasks:
+            await asyncio.wait(self._tasks)

@@ -11,10 +11,12 @@ os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReadPreference
+from pymongo.errors import AutoReconnect
 
 from services.query.documents.errors import translated
+from services.query.documents.raw import first_batch
 
 Row = dict[str, Any]
 Stage = Mapping[str, Any]
@@ -58,15 +60,22 @@ class Connection:
 
     async def aggregate(self, collection: str, pipeline: Pipeline) -> list[Row]:
         """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now."""
-        return await self._all(self.database.get_collection(collection), pipeline)
-
-    async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[RawBSONDocument]:
-        """As `aggregate`, but nothing is decoded yet."""
-        return await self._all(self.database.get_collection(collection, codec_options=RAW), pipeline)
-
-    @staticmethod
-    async def _all(collection: AsyncIOMotorCollection[Any], pipeline: Pipeline) -> list[Any]:
         with translated():
             async with asyncio.timeout(READ_SECONDS):
-                found = collection.aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
+                found = self.database[collection].aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
                 return await found.to_list(None)
+
+    async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[bytes]:
+        """As `aggregate`, but each document is left as BSON; all of them must fit into one batch (16 MB).
+
+        The driver's own ways to raw documents take an object for each, or another round trip.
+        """
+        command = {"aggregate": collection, "pipeline": pipeline, "cursor": {"batchSize": _LARGEST_BATCH}}
+        with translated():
+            async with asyncio.timeout(READ_SECONDS):
+                try:
+                    told = await self.database.command(command, codec_options=RAW)
+                except AutoReconnect:
+                    # a connection of before a restart or an election: the driver retries only its own reads
+                    told = await self.database.command(command, codec_options=RAW)
+        return first_batch(bytes(told.raw))

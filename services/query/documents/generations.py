@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-from bson.raw_bson import RawBSONDocument
+import bson
 
 from services.query.documents.connecting import Connection, Pipeline, Row, Stage
 from services.query.documents.errors import DocumentsAwayError, NoReadModelsError
@@ -17,7 +17,7 @@ _POINTER: Final[Pipeline] = (
 )
 _WITH_POINTER: Final[Stage] = {"$unionWith": {"coll": GENERATIONS, "pipeline": list(_POINTER)}}
 
-T = TypeVar("T", bound=Mapping[str, Any])
+T = TypeVar("T")
 Named = Callable[[str], str]
 """A read model's collection, in the generation that is being read."""
 
@@ -66,15 +66,16 @@ class LiveGeneration:
 
     async def read(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[Row]:
         """What `pipeline` gives on the live collection of `read_model`."""
-        return await self._read(self._connection.aggregate, read_model, pipeline)
+        return await self._read(self._connection.aggregate, _as_it_is, read_model, pipeline)
 
-    async def read_raw(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[RawBSONDocument]:
-        """As `read`, but nothing is decoded yet."""
-        return await self._read(self._connection.aggregate_raw, read_model, pipeline)
+    async def read_raw(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[bytes]:
+        """As `read`, but each document is left as BSON."""
+        return await self._read(self._connection.aggregate_raw, bson.decode, read_model, pipeline)
 
     async def _read(
         self,
         aggregate: Callable[[str, Pipeline], Awaitable[list[T]]],
+        decode: Callable[[T], Row],
         read_model: str,
         pipeline: Callable[[Named], Pipeline],
     ) -> list[T]:
@@ -86,7 +87,7 @@ class LiveGeneration:
         for _ in range(_TRIES):
             pointer = await self.pointer()
             rows = await aggregate(pointer.named(read_model), [*pipeline(pointer.named), _WITH_POINTER])
-            if self._learn(rows[-1:]) == pointer:
+            if self._learn([decode(row) for row in rows[-1:]]) == pointer:
                 rows.pop()
                 return rows
         raise DocumentsAwayError("the live generation keeps changing")
@@ -97,3 +98,7 @@ class LiveGeneration:
             raise NoReadModelsError("no generation is live")
         self._known = Pointer.of(rows[0])
         return self._known
+
+
+def _as_it_is(row: Row) -> Row:
+    return row

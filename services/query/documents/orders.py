@@ -35,7 +35,7 @@ class Orders:
         def pipeline(named: Named) -> Pipeline:
             return [{"$match": {"_id": {"$in": ids}}}, with_customer(named)]
 
-        orders = [self._decoded(bytes(row.raw)) for row in await self._live.read_raw(ORDERS, pipeline)]
+        orders = [self._decoded(raw) for raw in await self._live.read_raw(ORDERS, pipeline)]
         return {order.id: order for order in orders}
 
     def _decoded(self, raw: bytes) -> Order:
