@@ -78,7 +78,14 @@ class Service:
 
     app: ASGIApp
     readiness: Readiness
-    hub: Hub
+    streams: LiveStreams
+    arrivals: Arrivals
+
+    def stop(self) -> None:
+        """Answer whoever waits and end what would go on without end."""
+        self.readiness.stopping = True
+        self.arrivals.stop()
+        self.streams.stop()
 
 
 @asynccontextmanager
@@ -114,7 +121,7 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
             routes = router(queries, streams, authenticator, freshness.lag_ms)
             app = Operations(ProblemResponses(routes), readiness, registry)
-            yield Service(_observed(app, settings, registry), readiness, hub)
+            yield Service(_observed(app, settings, registry), readiness, streams, arrivals)
 
 
 def _gauge(registry: CollectorRegistry, name: str, about: str, value: Callable[[], int]) -> None:
@@ -148,4 +155,4 @@ async def _run(settings: QuerySettings) -> None:
     gc.set_threshold(50_000, 20, 100)
     async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
         await stopping.wait()
-        running.readiness.stopping = True
+        running.stop()

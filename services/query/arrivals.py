@@ -14,6 +14,7 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._expecting: defaultdict[tuple[Kind, str], set[asyncio.Event]] = defaultdict(set)
+        self.stopped = False
 
     @contextmanager
     def expecting(self, kind: Kind, document_id: str) -> Generator[asyncio.Event, None, None]:
@@ -38,6 +39,11 @@ class Arrivals:
         """The document changed."""
         for event in self._expecting.get((kind, document_id), ()):
             event.set()
+
+    def stop(self) -> None:
+        """Let nobody wait any longer: the process is about to end."""
+        self.stopped = True
+        self.anything_may_have_changed()
 
     def anything_may_have_changed(self) -> None:
         """Changes may have gone unseen: everybody looks again."""

@@ -60,6 +60,8 @@ async def at_least(
                     found = await read()
                     if found is not None and found.version >= version:
                         return found
+                    if arrivals.stopped:
+                        raise behind()
                     await changed.wait()
                     if gone.done():
                         raise ClientGoneError

@@ -20,6 +20,7 @@ class Over(Enum):
     TOKEN_EXPIRED = auto()
     TOO_SLOW = auto()
     STORE_AWAY = auto()
+    STOPPING = auto()
 
 
 async def lasting(
@@ -38,6 +39,7 @@ async def lasting(
     sender.add_done_callback(lambda _: end(Over.STORE_AWAY))
     reader.add_done_callback(lambda _: end(Over.READER_GONE))
     stream.on_too_slow = lambda: end(Over.TOO_SLOW)
+    stream.on_stop = lambda: end(Over.STOPPING)
     expiry = loop.call_later(_seconds_left(caller), end, Over.TOKEN_EXPIRED)
     try:
         why = await over

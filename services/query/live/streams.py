@@ -49,10 +49,17 @@ class LiveStreams:
         self.feed: Final = feed
         self.namer: Final = namer
         self.readers: Final = asyncio.Semaphore(_READERS)
+        self.entered: Final[set[LiveStream]] = set()
 
     def open(self, wanted: Wanted, cursor: str | None) -> "LiveStream":
         """A stream of what is wanted; enter it to open it."""
         return LiveStream(self, wanted, cursor)
+
+    def stop(self) -> None:
+        """Have all streams end: the process is about to."""
+        for stream in list(self.entered):
+            if stream.on_stop is not None:
+                stream.on_stop()
 
 
 class LiveStream:
@@ -72,6 +79,7 @@ class LiveStream:
         self._subscription: Subscription | None = None
         self._stack = AsyncExitStack()
         self.on_too_slow: Callable[[], None] | None = None
+        self.on_stop: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         position = None if self._cursor is None else position_of(self._cursor)
@@ -79,11 +87,13 @@ class LiveStream:
             await self._resume(position)
         if self._subscription is None and self._history is None:
             await self._begin()
+        self._streams.entered.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._streams.entered.discard(self)
         if self._subscription is not None:
             self._streams.hub.leave(self._subscription)
         await self._stack.aclose()

@@ -21,6 +21,7 @@ _CODES: Final = {
     Over.TOO_SLOW: (1013, "too slow"),
     Over.TOKEN_EXPIRED: (4401, "token expired"),
     Over.STORE_AWAY: (1013, "try again later"),
+    Over.STOPPING: (1012, "restarting"),
 }
 _LAST_WORDS_SECONDS: Final = 60.0
 """How long a slow reader may take to come to the close frame behind what was sent to it."""
