@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo import ReturnDocument
 
 from services.projection.faults import FencedError, HaltedError
 from services.projection.store.connecting import Mongo, Row, translated
-from services.projection.store.transactions import transaction
+from services.projection.store.transactions import Transaction, transaction
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, checkpoint_id
 
 Place = tuple[str, int]
@@ -81,15 +80,15 @@ class Checkpoints:
                         {"_id": new.pop("_id")}, {"$setOnInsert": new}, upsert=True, session=session
                     )
 
-    async def move(
+    def move(
         self,
-        session: AsyncIOMotorClientSession,
+        transaction: Transaction,
         place: Place,
         start: Checkpoint,
         to: tuple[str, int, str],
         event_at: datetime | None,
     ) -> Checkpoint:
-        """Move it in the session's transaction, from the value that the batch started from.
+        """Move it in the transaction, from the value that the batch started from.
 
         `to` is incarnation, offset and digest of the last record passed.
 
@@ -101,16 +100,16 @@ class Checkpoints:
         fields: Row = {"incarnation": incarnation, "offset": offset, "digest": digest, "updatedAt": now}
         if event_at is not None:
             fields["eventAt"] = event_at
-        row: Row | None = await self._mongo[CHECKPOINTS].find_one_and_update(
+        row: Row | None = transaction[CHECKPOINTS].find_one_and_update(
             {"_id": self._id(place), "writes": start.writes, "$or": free},
             {"$set": fields, "$inc": {"writes": 1}},
             return_document=ReturnDocument.AFTER,
-            session=session,
+            session=transaction.session,
         )
         if row is not None:
             return Checkpoint.of(row)
-        found = await self._mongo[CHECKPOINTS].find_one(
-            {"_id": self._id(place), "writes": start.writes}, session=session
+        found = transaction[CHECKPOINTS].find_one(
+            {"_id": self._id(place), "writes": start.writes}, session=transaction.session
         )
         if found is not None and found.get("haltAt") is not None:
             raise HaltedError(found["haltAt"])

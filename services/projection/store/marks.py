@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from motor.motor_asyncio import AsyncIOMotorClientSession
-
 from services.projection.folding.parking import Parked
 from services.projection.store.checkpoints import Place
 from services.projection.store.connecting import Mongo, Row, translated
+from services.projection.store.transactions import Transaction
 from shared.documents import PARKED, parked_id
 
 
@@ -26,19 +25,18 @@ async def parked(mongo: Mongo, generation: str) -> list[Row]:
         return await mongo[PARKED].find({"generation": generation, "open": True}).to_list(None)
 
 
-async def save(
-    mongo: Mongo,
-    session: AsyncIOMotorClientSession,
+def save(
+    transaction: Transaction,
     generation: str,
     place: Place,
     marks: Iterable[Parked],
 ) -> None:
-    """Write marks in the session's transaction; those that are over and hold nothing to remember go."""
+    """Write marks in the transaction; those that are over and hold nothing to remember go."""
     topic, partition = place
     for mark in marks:
         key = {"_id": parked_id(generation, topic, mark.subject)}
         if not mark.open and not mark.unreadable:
-            await mongo[PARKED].delete_one(key, session=session)
+            transaction[PARKED].delete_one(key, session=transaction.session)
             continue
         row: Row = {
             "generation": generation,
@@ -53,7 +51,7 @@ async def save(
             "open": mark.open,
             "at": datetime.now(UTC),
         }
-        await mongo[PARKED].replace_one(key, row, upsert=True, session=session)
+        transaction[PARKED].replace_one(key, row, upsert=True, session=transaction.session)
 
 
 def mark_of(row: Row) -> Parked:

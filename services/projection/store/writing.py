@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -21,7 +20,7 @@ from services.projection.read_models.additions import Additions
 from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
 from services.projection.store.connecting import Mongo, Row, translated
-from services.projection.store.transactions import transaction
+from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
     CUSTOMER_SUMMARIES,
     CUSTOMERS,
@@ -146,18 +145,21 @@ class Writer:
                 batch.succeed(checkpoint)
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
-        with translated(), _fenced():
-            async with transaction(self._mongo) as session:
-                moved = [
-                    await self._checkpoints.move(session, each.place, each.start, each.to, each.event_at)
-                    for each in batches
-                ]
-                await self._write(session, batches)
-                for each in batches:
-                    await marks.save(self._mongo, session, self._generation, each.place, each.parked)
+        def work(transaction: Transaction) -> list[Checkpoint]:
+            moved = [
+                self._checkpoints.move(transaction, each.place, each.start, each.to, each.event_at)
+                for each in batches
+            ]
+            self._write(transaction, batches)
+            for each in batches:
+                marks.save(transaction, self._generation, each.place, each.parked)
             return moved
 
-    async def _write(self, session: AsyncIOMotorClientSession, batches: Sequence[Batch]) -> None:
+        with translated(), _fenced():
+            return await transact(self._mongo, work)
+
+    def _write(self, transaction: Transaction, batches: Sequence[Batch]) -> None:
+        session = transaction.session
         operations: dict[str, list[Any]] = defaultdict(list)
         for batch in batches:
             writes = batch.writes
@@ -171,25 +173,24 @@ class Writer:
                 operations[read_model] += _updates(read_model, additions, batch.place[1])
         for read_model, wanted in operations.items():
             if wanted:
-                await self._named(read_model).bulk_write(wanted, ordered=False, session=session)
+                named = transaction[collection(read_model, self._generation)]
+                named.bulk_write(wanted, ordered=False, session=session)
         feed = [document for batch in batches for document in batch.writes.feed]
         if feed:
-            await self._mongo[FEED].insert_many(feed, session=session)
+            transaction[FEED].insert_many(feed, session=session)
         erased = [customer for batch in batches for customer in batch.writes.erased]
         if erased:
-            await self._forget(session, erased)
+            self._forget(transaction, erased)
 
-    async def _forget(self, session: AsyncIOMotorClientSession, customers: list[str]) -> None:
+    def _forget(self, transaction: Transaction, customers: list[str]) -> None:
         """Take the names out of the other generations too: nobody may be filling them now."""
-        kept = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}, session=session).to_list(None)
+        session = transaction.session
+        kept = transaction[GENERATIONS].find({"_id": {"$ne": LIVE}}, session=session).to_list()
         nameless = {"$set": {"name": None, "email": None}}
         for generation in kept:
             if generation["_id"] != self._generation:
-                other = self._mongo[collection(CUSTOMERS, generation["_id"])]
-                await other.update_many({"_id": {"$in": customers}}, nameless, session=session)
-
-    def _named(self, read_model: str) -> Any:
-        return self._mongo[collection(read_model, self._generation)]
+                other = transaction[collection(CUSTOMERS, generation["_id"])]
+                other.update_many({"_id": {"$in": customers}}, nameless, session=session)
 
 
 @contextmanager
