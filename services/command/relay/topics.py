@@ -131,10 +131,14 @@ async def prepare(settings: TopicsSettings) -> None:
             try:
                 await observe(connection, cluster)
                 break
+            except (TopicMissingError, ClusterAwayError) as error:
+                why = str(error)  # not every broker knows of what was just made
             except KafkaException as error:
                 # partitions just made may have no leader for a moment
                 if error.args[0].code() not in _NO_LEADER_YET:
                     raise
+                why = error.args[0].name()
+            _log.info("waiting for the topics just made: %s", why)
             await asyncio.sleep(0.1)
 
 
