@@ -1,18 +1,16 @@
 """The read side as its users feel it: how soon an order is visible, how many can be read."""
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Final
 
-import httpx
 import orjson
 
 from deploy.local.state import free_ports
 from deploy.local.tokens import token
 from tests.bench.lines import Line
-from tests.bench.load import closed_loop, get
+from tests.bench.load import Client, closed_loop, get, post
 from tests.bench.processes import SECRET, running
 from tests.bench.system import PRODUCTS, System, whole
 from tests.servers import eventually
@@ -25,15 +23,15 @@ BODY: Final = orjson.dumps({"items": [{"productId": name, "quantity": 1} for nam
 async def reading(folder: Path) -> list[Line]:
     """Freshness at 100 orders a second, then reads at 64 connections."""
     async with whole(folder) as system:
-        async with httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token(SECRET, 'ada')}"}, timeout=40
-        ) as http:
-            await visible(system, http, 2.0)  # everything has been used once
-            documents, messages, order = await visible(system, http, SECONDS)
-            answer = await http.get(f"http://127.0.0.1:{system.query}/orders/{order}")
+        bearer = f"Bearer {token(SECRET, 'ada')}"
+        await visible(system, bearer, 2.0)  # everything has been used once
+        documents, messages, order = await visible(system, bearer, SECONDS)
+        request = get(f"/orders/{order}", Authorization=bearer)
+        client = Client(system.query)
+        _, body = await client.send(request)
+        client.close()
         port = free_ports(1)[0]
-        request = get(f"/orders/{order}", Authorization=f"Bearer {token(SECRET, 'ada')}")
-        async with running("tests.bench.bare_get", str(port), answer.text, port=port):
+        async with running("tests.bench.bare_get", str(port), body.decode(), port=port):
             bare = await closed_loop(port, request, 64, SECONDS)
         reads = await closed_loop(system.query, request, 64, SECONDS)
         assert set(reads.statuses) == {200}, reads.statuses
@@ -56,36 +54,33 @@ def _quantile(name: str, milliseconds: list[float], share: float, bar: float) ->
     return Line(name=f"{name} / {bar} ms", value=value, baseline=bar, bar=1, unit="ms", at_most=True)
 
 
-async def visible(
-    system: System, http: httpx.AsyncClient, seconds: float
-) -> tuple[list[float], list[float], str]:
+async def visible(system: System, bearer: str, seconds: float) -> tuple[list[float], list[float], str]:
     """Milliseconds from each answer to its document and to its live message, and one order's id."""
     answered: dict[str, float] = {}
     heard: dict[str, float] = {}
     documents: list[float] = []
     standing = asyncio.Event()
+    commands, queries = Client(system.command), Client(system.query)
 
     async def listen() -> None:
-        async with http.stream("GET", f"http://127.0.0.1:{system.query}/orders/stream") as stream:
-            standing.set()
-            async for line in stream.aiter_lines():
-                if line.startswith("data:"):
-                    now = time.perf_counter()
-                    heard[json.loads(line[5:])["order"]["id"]] = now
+        reader, writer = await asyncio.open_connection("127.0.0.1", system.query)
+        writer.write(get("/orders/stream", Authorization=bearer))
+        while line := await reader.readline():
+            if line.startswith(b"id:"):
+                standing.set()
+            elif line.startswith(b"data:"):
+                now = time.perf_counter()
+                heard[orjson.loads(line[5:])["order"]["id"]] = now
 
     async def order() -> None:
-        answer = await http.post(
-            f"http://127.0.0.1:{system.command}/orders",
-            content=BODY,
-            headers={"Content-Type": "application/json"},
-        )
-        assert answer.status_code == 202, answer.text
+        status, body = await commands.send(post("/orders", BODY, Authorization=bearer))
         accepted = time.perf_counter()
-        order_id = answer.json()["orderId"]
+        assert status == 202, body
+        order_id = orjson.loads(body)["orderId"]
         answered[order_id] = accepted
-        url = f"http://127.0.0.1:{system.query}/orders/{order_id}?minVersion=1"
-        seen = await http.get(url, headers={"Prefer": "wait=30"})
-        assert seen.status_code == 200, seen.text
+        request = get(f"/orders/{order_id}?minVersion=1", Authorization=bearer, Prefer="wait=30")
+        status, body = await queries.send(request)
+        assert status == 200, body
         documents.append((time.perf_counter() - accepted) * 1000)
 
     listening = asyncio.create_task(listen())
@@ -101,5 +96,7 @@ async def visible(
 
     await eventually(all_heard, "every order's message")
     listening.cancel()
+    commands.close()
+    queries.close()
     messages = [max(0.0, heard[name] - at) * 1000 for name, at in answered.items()]
     return documents, messages, next(iter(answered))
