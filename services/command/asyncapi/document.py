@@ -42,6 +42,9 @@ def document() -> dict[str, Any]:
     drawn["info"]["tags"] = [{"name": name} for name in dict.fromkeys(c.tag for c in described)]
     drawn["defaultContentType"] = "application/cloudevents+json"
     drawn["servers"] = _servers(drawn["servers"]["development"])
+    names = [channel.topic.name for channel in described]
+    for part in ("channels", "operations"):  # which FastStream gives in no fixed order
+        drawn[part] = {name: drawn[part][name] for name in names}
     for channel in described:
         drawn["channels"][channel.topic.name] |= channel.completion()
         drawn["channels"][channel.topic.name]["servers"] = [{"$ref": f"#/servers/{_SERVER}"}]
