@@ -17,7 +17,7 @@ from services.projection.metrics import ProjectionMetrics
 from services.projection.records import Record, digest, incarnation
 from services.projection.store.checkpoints import Checkpoint, Place
 
-_LARGEST_BATCH: Final = 2000
+_LARGEST_BATCH: Final = 1000
 _FULL: Final = 6000
 _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 3.0
