@@ -106,9 +106,17 @@ async def publishing(kafka: str) -> AsyncIterator[Topics]:
 class Projection:
     """A projection process."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        arguments: Sequence[str] = (),
+        code: str | None = None,
+    ) -> None:
         self.log = log
         self.environment = environment
+        run = ("-m", "services.projection", *arguments)
+        self._arguments = run if code is None else ("-c", code)
         self.url = f"http://127.0.0.1:{environment['PORT']}"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -123,7 +131,7 @@ class Projection:
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "services.projection"),
+                *self._arguments,
                 cwd=ROOT,
                 env={**os.environ, **self.environment},
                 stdout=log.fileno(),

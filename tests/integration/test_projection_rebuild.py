@@ -168,3 +168,54 @@ async def test_no_generation_keeps_an_erased_name(around: World, projection: Pro
     await around.projected(2)
     for generation in ("1-1", "1-2"):
         assert (await around.all(CUSTOMERS, generation))["ada"]["name"] is None
+
+
+async def test_a_rebuild_killed_in_the_middle_is_taken_up_again(
+    around: World, projection: Projection
+) -> None:
+    orders = names(3000)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
+    await rebuild.start()
+
+    async def begun() -> bool:
+        return bool(
+            await around.database[CHECKPOINTS].count_documents({"generation": "1-2", "offset": {"$gt": 0}})
+        )
+
+    await eventually(begun, "it has begun", 30)
+    await rebuild.kill()
+    more = names(100, "more")
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in more])
+    await around.projected(len(orders) + len(more))
+    if await live(around) == "1-1":
+        status, said = await around.command("rebuild")
+        assert status == 0, said
+    assert await live(around) == "1-2"
+    await exact(around, orders + more, versions=1)
+
+
+async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
+    around: World, projection: Projection
+) -> None:
+    await around.topics.publish("orders", [("o1", 1, created("o1"))])
+    await around.projected(1)
+    newer = (
+        "from services.projection.store import generations; generations.REVISION = 2; "
+        "from services.projection.app import main; main()"
+    )
+    rollout = Projection(around.environment(), around.tmp / "newer.log", code=newer)
+    around.projections.append(rollout)
+    await rollout.start()
+    await rollout.ready()
+    await around.topics.publish("orders", [("o2", 1, created("o2"))])
+    await around.projected(2)
+
+    async def filled() -> bool:
+        return set(await around.all(ORDERS, "2-1")) == {"o1", "o2"}
+
+    await eventually(filled, "the newer code fills its own generation", 30)
+    assert await live(around) == "1-1"
+    assert set(await around.all(ORDERS, "1-1")) == {"o1", "o2"}
+    assert await around.database[FEED].count_documents({}) == 2
