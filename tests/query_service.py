@@ -11,9 +11,9 @@ from typing import Any, Final
 import httpx
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pydantic import SecretStr
-from pymongo import AsyncMongoClient, WriteConcern
-from pymongo.asynchronous.database import AsyncDatabase
+from pymongo import WriteConcern
 
 from services.query.app import SOCKETS, service
 from services.query.settings import QuerySettings
@@ -86,7 +86,7 @@ def shipped(order: Document, seconds: float = 60) -> Document:
 class Store:
     """The documents."""
 
-    database: AsyncDatabase[Document]
+    database: AsyncIOMotorDatabase[Document]
     generation: str = field(default="1")
 
     def collection(self, name: str) -> Any:
@@ -170,9 +170,10 @@ class Store:
 
 @dataclass
 class System:
-    """A running service and its store."""
+    """A running service at `url`, and its store."""
 
     url: str
+    mongodb_url: str
     store: Store
     client: httpx.AsyncClient
 
@@ -194,10 +195,13 @@ class System:
 @asynccontextmanager
 async def store_of(url: str, database: str) -> AsyncIterator[Store]:
     """A store with a live generation, empty otherwise."""
-    async with AsyncMongoClient[Document](url, tz_aware=True) as client:
+    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(url, tz_aware=True)
+    try:
         store = Store(client[database])
         await store.point_to("1")
         yield store
+    finally:
+        client.close()
 
 
 @asynccontextmanager
@@ -219,7 +223,7 @@ async def query_system(url: str, database: str, **settings: Any) -> AsyncIterato
         httpx.AsyncClient(base_url=address, timeout=40) as client,
     ):
         await _followed(client)
-        yield System(address, store, client)
+        yield System(address, url, store, client)
 
 
 async def _followed(client: httpx.AsyncClient) -> None:

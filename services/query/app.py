@@ -1,5 +1,6 @@
 """The query service, wired: settings in, an application out."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -78,6 +79,7 @@ class Service:
 
     app: ASGIApp
     readiness: Readiness
+    following: asyncio.Task[None]
     streams: LiveStreams
     arrivals: Arrivals
 
@@ -121,7 +123,8 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
             routes = router(queries, streams, authenticator, freshness.lag_ms)
             app = Operations(ProblemResponses(routes), readiness, registry)
-            yield Service(_observed(app, settings, registry), readiness, streams, arrivals)
+            assert hub.following is not None
+            yield Service(_observed(app, settings, registry), readiness, hub.following, streams, arrivals)
 
 
 def _gauge(registry: CollectorRegistry, name: str, about: str, value: Callable[[], int]) -> None:
@@ -154,5 +157,10 @@ async def _run(settings: QuerySettings) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
-        await stopping.wait()
+        stop = asyncio.create_task(stopping.wait(), name="stop")
+        await asyncio.wait([stop, running.following], return_when=asyncio.FIRST_COMPLETED)
         running.stop()
+        stop.cancel()
+    if running.following.done() and not running.following.cancelled():
+        # nobody would be told of changes any more: better to be started again
+        running.following.result()

@@ -138,7 +138,7 @@ async def test_a_stream_goes_on_behind_any_of_its_messages(system: System) -> No
         cursors += [(await heard(opened))["id"] for _ in range(5)]
     expected = [order_id(number) for number in (2, 4, 6, 7, 8)]
     database = system.store.database.name
-    async with serving(system_url(system), database) as other:
+    async with serving(system.mongodb_url, database) as other:
         await eventually(lambda: followed(other), "the other follows")
         for url in (system.url, other):
             for index, cursor in enumerate(cursors):
@@ -154,12 +154,6 @@ async def test_a_stream_goes_on_behind_any_of_its_messages(system: System) -> No
             assert (await heard(again))["order"]["id"] == order_id(9)
 
 
-def system_url(system: System) -> str:
-    """Where the store is."""
-    host, port = next(iter(system.store.database.client.nodes))
-    return f"mongodb://{host}:{port}/?replicaSet=orders"
-
-
 async def followed(url: str) -> bool:
     async with httpx.AsyncClient() as client:
         return (await client.head(f"{url}/orders/stream", headers=STAFF)).status_code == 200
@@ -173,7 +167,7 @@ async def test_a_filter_may_change_with_the_cursor(system: System) -> None:
         await system.store.put_order(order_document(2, "bob"))
         await system.store.put_order(order_document(3, "ada"))
         await seen(opened, 2)
-    async with serving(system_url(system), system.store.database.name) as other:
+    async with serving(system.mongodb_url, system.store.database.name) as other:
         await eventually(lambda: followed(other), "the other follows")
         async with socket(other, query=f"cursor={cursor}&customerId=bob") as bobs:
             assert await heard(bobs) == {"id": cursor, "type": "ready"}
@@ -206,7 +200,7 @@ async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
             assert (await heard(opened))["type"] == "ready"
             return [(await heard(opened))["order"]["id"] for _ in range(total)]
 
-    async with serving(system_url(system), system.store.database.name) as other:
+    async with serving(system.mongodb_url, system.store.database.name) as other:
         await eventually(lambda: followed(other), "the other follows")
         writing = asyncio.create_task(write())
         seen_by = await asyncio.gather(*(read(url) for url in (system.url, other) for _ in range(3)))

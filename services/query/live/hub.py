@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 class Hub:
     """Follows the news, tells subscriptions of order events and arrivals of changed documents.
 
+    The task `following` ends by a fault of ours only: whatever happens to the store it goes on.
     The last messages are remembered, so that a stream that comes back soon needs no reader of its own.
     """
 
@@ -43,16 +44,16 @@ class Hub:
         self._remembered: deque[Message] = deque()
         self._remembered_after: Position = ""
         self._tasks: Sequence[asyncio.Task[None]] = ()
+        self.following: asyncio.Task[None] | None = None
         self._subscriptions: defaultdict[Key, set[Subscription]] = defaultdict(set)
 
     def __len__(self) -> int:
         return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
 
     async def __aenter__(self) -> Self:
-        self._tasks = [
-            asyncio.create_task(self._run(), name="news"),
-            asyncio.create_task(self._beat(), name="heartbeats of streams"),
-        ]
+        self.following = asyncio.create_task(self._run(), name="news")
+        beats = asyncio.create_task(self._beat(), name="heartbeats of streams")
+        self._tasks = [self.following, beats]
         return self
 
     async def __aexit__(
