@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -11,7 +12,7 @@ from services.query.documents.connecting import Connection, Row
 from services.query.documents.errors import DocumentsAwayError
 from services.query.documents.orders import aware
 from shared.documents import CHECKPOINTS, HEARTBEATS
-from shared.freshness import Checkpoint, Heartbeat, fresh_as_of, lag_ms
+from shared.freshness import NEVER, Checkpoint, Heartbeat, fresh_as_of
 
 _EVERY_SECONDS: Final = 0.2
 _OVERLAP: Final = timedelta(seconds=2)
@@ -33,6 +34,7 @@ class Freshness:
         self._heartbeats: dict[str, Heartbeat] = {}
         self._seen_up_to: datetime | None = None
         self._as_of: datetime | None = None
+        self._as_of_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -48,7 +50,10 @@ class Freshness:
 
     def lag_ms(self) -> int:
         """How many milliseconds the documents may be behind, now."""
-        return lag_ms(datetime.now(UTC), self._as_of)
+        # shared.freshness.lag_ms without the arithmetic of dates, which every answer would pay
+        if self._as_of_ms is None:
+            return NEVER
+        return min(NEVER, max(0, round(time.time() * 1000) - self._as_of_ms))
 
     async def _run(self) -> None:
         away = False
@@ -77,6 +82,7 @@ class Freshness:
             if "beat" in row:
                 self._heard(row)
         self._as_of = fresh_as_of(self._heartbeats.values(), checkpoints)
+        self._as_of_ms = None if self._as_of is None else round(self._as_of.timestamp() * 1000)
         self._forget()
 
     def _heard(self, row: Row) -> None:

@@ -31,6 +31,8 @@ class OrderQueries:
     async def one(self, asked: Asked) -> Representation:
         """An order, as it is or as it was."""
         order_id = asked.path["orderId"]
+        if not asked.scope["query_string"]:
+            return represented(await self._now(asked.caller, order_id))
         given = asked.parameters
         least = given.version("minVersion")
         as_of_version, as_of = given.version("asOfVersion"), given.time("asOf")
@@ -52,10 +54,13 @@ class OrderQueries:
             if was is None:
                 raise Problem(VERSION_NOT_FOUND, "The order has no such version, or was not there yet.")
             return represented(was)
+        return represented(await self._now(asked.caller, order_id))
+
+    async def _now(self, caller: Principal, order_id: str) -> Order:
         order = await self._orders.get(order_id)
-        if order is None or not may_see(asked.caller, order):
+        if order is None or not may_see(caller, order):
             raise not_found()
-        return represented(order)
+        return order
 
     async def _at_least(self, asked: Asked, order_id: str, version: int) -> Order:
         asked.waited = wait_seconds(asked.scope)
