@@ -5,7 +5,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import IllegalStateError, KafkaError
@@ -13,8 +13,9 @@ from aiokafka.structs import TopicPartition
 
 from services.projection.faults import FencedError, HaltedError, TransientError
 from services.projection.kafka.backlog import Backlog
+from services.projection.kafka.sameness import Sameness
 from services.projection.metrics import ProjectionMetrics
-from services.projection.records import Record, digest, incarnation
+from services.projection.records import Record
 from services.projection.store.checkpoints import Checkpoint, Place
 
 _LARGEST_BATCH: Final = 1000
@@ -68,10 +69,11 @@ class Partition:
         self._expected = 0
         self._gap: tuple[int, int] | None = None
         self._full = False
+        self._failures = 0
         self._closed = False
         self._verify = False
         self._from_beginning = False
-        self._swept: set[str] = set()
+        self._sameness = Sameness()
         self._base: Checkpoint | None = None
 
     def close(self) -> None:
@@ -104,11 +106,9 @@ class Partition:
         """Work until closed; `after` is who worked on the same partition before."""
         if after is not None:
             await asyncio.wait([after])
-        failures = 0
         while not self._closed:
             try:
                 await self._take_position()
-                failures = 0
                 await self._follow()
             except (_OutOfStepError, FencedError) as error:
                 _log.info("%s/%d: %s, looking for its place again", *self.place, type(error).__name__)
@@ -117,16 +117,20 @@ class Partition:
             except IllegalStateError:
                 return  # taken from us in this moment
             except (TransientError, KafkaError) as error:
-                await self._back_off(error, failures)
-                failures += 1
+                await self._back_off(error)
+            except Exception as error:
+                # a fault of our own: better tried again, and seen, than a partition that stands still unseen
+                _log.exception("%s/%d cannot go on", *self.place)
+                await self._back_off(error)
         self._drop()
 
-    async def _back_off(self, error: Exception, failures: int) -> None:
+    async def _back_off(self, error: Exception) -> None:
         self._stop_reading()
         self._metrics.faults.labels(self.place[0]).inc()
-        if failures == 0:
+        if not self._failures:
             _log.warning("%s/%d is paused: %s", *self.place, error)
-        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**failures)
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(self._failures, 10))
+        self._failures += 1
         self._wake.clear()
         try:
             async with asyncio.timeout(longest * random.uniform(0.5, 1)):
@@ -179,9 +183,12 @@ class Partition:
     async def _batch(self) -> None:
         size = min(len(self._queue), _LARGEST_BATCH)
         records = [self._queue.popleft() for _ in range(size)]
+        assert self._base is not None
         try:
             if self._verify:
-                self._compare(records.pop(0))
+                self._verify = False
+                if not self._sameness.stands(self._base, records.pop(0)):
+                    self._begin_again("another record stands at the checkpoint")
             if records:
                 await self._apply(records)
         finally:
@@ -190,18 +197,10 @@ class Partition:
             self._full = False
             self._consumer.resume(self._tp)
 
-    def _compare(self, record: Record) -> None:
-        """The record at the checkpoint must be the one that was passed."""
-        assert self._base is not None
-        self._verify = False
-        base = self._base
-        if record.offset != base.offset or digest(record) != base.digest:
-            _log.warning("%s/%d: another record stands at the checkpoint", *self.place)
-            self._begin_again()
-
     async def _apply(self, records: Sequence[Record]) -> None:
         assert self._base is not None
-        self._check_incarnations(records)
+        if not self._sameness.continues(self._base, records):
+            self._begin_again("the topic was made anew")
         try:
             self._base = await self._applying.apply(self.place, self._base, records)
         except HaltedError as halt:
@@ -210,23 +209,10 @@ class Partition:
                 self._base = await self._applying.apply(self.place, self._base, before)
             raise
         self.passed = records[-1].offset
+        self._failures = 0
 
-    def _check_incarnations(self, records: Sequence[Record]) -> None:
-        """Records of a topic made anew may have been skipped, unless it is being read from its beginning."""
-        assert self._base is not None
-        known = self._base.incarnation
-        for record in records:
-            found = incarnation(record)
-            if found is None or found == known:
-                continue
-            if known and found not in self._swept:
-                self._swept |= {known, found}
-                _log.warning("%s/%d: the topic was made anew", *self.place)
-                self._begin_again()
-            self._swept.add(found)
-            known = found
-
-    def _begin_again(self) -> Any:
+    def _begin_again(self, why: str) -> NoReturn:
+        _log.warning("%s/%d: %s", *self.place, why)
         self._from_beginning = True
         self._metrics.restarts.labels(self.place[0]).inc()
         raise _OutOfStepError

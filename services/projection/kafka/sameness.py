@@ -1,0 +1,32 @@
+"""Whether a topic is still the one that was read before."""
+
+from collections.abc import Sequence
+
+from services.projection.records import Record, digest, incarnation
+from services.projection.store.checkpoints import Checkpoint
+
+
+class Sameness:
+    """Remembers for which incarnations a partition was read from its beginning."""
+
+    def __init__(self) -> None:
+        self._swept: set[str] = set()
+
+    def continues(self, base: Checkpoint, records: Sequence[Record]) -> bool:
+        """False when records of another incarnation may have been skipped: begin again, once for each."""
+        known = base.incarnation
+        for record in records:
+            found = incarnation(record)
+            if found is None or found == known:
+                continue
+            if known and found not in self._swept:
+                self._swept |= {known, found}
+                return False
+            self._swept.add(found)
+            known = found
+        return True
+
+    @staticmethod
+    def stands(base: Checkpoint, record: Record) -> bool:
+        """Whether the record is the one that the checkpoint passed last."""
+        return record.offset == base.offset and digest(record) == base.digest
