@@ -1,0 +1,53 @@
+"""Events as they were once written: each is still read, and is what its schema says.
+
+One file per event type and schema version, never changed afterwards; a new version brings a new file.
+"""
+
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from services.command.store.upcasting import upcast
+from shared.envelope import decode, dump_data, load_data
+from shared.events import CURRENT
+from shared.schemas import SCHEMAS, schema
+
+GOLDEN = Path(__file__).parent / "golden"
+WRITTEN = sorted(path.stem for path in SCHEMAS.glob("*.json"))
+
+
+def test_there_is_one_of_every_schema_version() -> None:
+    assert sorted(path.stem for path in GOLDEN.glob("*.json")) == WRITTEN
+
+
+def test_every_version_up_to_the_newest_has_its_schema() -> None:
+    wanted = [
+        f"{name}.{version}"
+        for name, event in CURRENT.items()
+        for version in range(1, event.schema_version + 1)
+    ]
+    assert sorted(wanted) == WRITTEN
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_event_once_written_is_still_read(name: str) -> None:
+    event_type, version = name.split(".")
+    written = decode((GOLDEN / f"{name}.json").read_bytes())
+    assert (written.type, written.schema_version) == (event_type, int(version))
+    newest = upcast(event_type, written.schema_version, written.data)
+    event = load_data(event_type, newest)
+    if written.schema_version == event.schema_version:
+        assert dump_data(event) == written.data
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_an_event_once_written_and_its_newest_shape_are_what_their_schemas_say(name: str) -> None:
+    event_type, version = name.split(".")
+    data = json.loads((GOLDEN / f"{name}.json").read_bytes())["data"]
+    newest = CURRENT[event_type].schema_version
+    for shape, number in ((data, int(version)), (upcast(event_type, int(version), data), newest)):
+        described = schema(event_type, number)
+        assert described is not None
+        jsonschema_rs.validator_for(json.loads(described)).validate(shape)
