@@ -13,6 +13,8 @@ SCHEMAS: Final = Path(__file__).parent / "events" / "schemas"
 SUPERSEDED: Final = SCHEMAS / "superseded"
 """What stood in `SCHEMAS` under the same version before, as `<type>.<version>.<revision>.json`."""
 ASYNCAPI: Final = Path(__file__).parent / "asyncapi.json"
+ASYNCAPI_PAGE: Final = ASYNCAPI.with_suffix(".html")
+"""The document drawn as one page, by `npm --prefix deploy/contracts run page`."""
 
 _COMMITTED_REF: Final = re.compile(rb'"\./events/schemas/([A-Za-z]+)\.([0-9]+)\.json"')
 
@@ -40,3 +42,9 @@ def schema(event_type: str, version: int) -> bytes | None:
 def asyncapi_document() -> bytes:
     """The AsyncAPI 3 document as served at `/asyncapi.json`: it points at `/schemas/<type>/<version>`."""
     return _COMMITTED_REF.sub(rb'"./schemas/\1/\2"', ASYNCAPI.read_bytes())
+
+
+@cache
+def asyncapi_page() -> bytes:
+    """The AsyncAPI document as a page that needs nothing else."""
+    return ASYNCAPI_PAGE.read_bytes()

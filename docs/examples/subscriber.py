@@ -1,80 +1,165 @@
-"""Another team's consumer: how many orders are pending, shipped and cancelled.
+"""Another team's consumer: how many orders there are of each status, and by whom.
 
-It keeps its own offsets and each order's version in a file, begins again when a topic was made anew, and
-drops repeats. Usage: python subscriber.py BOOTSTRAP_SERVERS [STATE_FILE] [--once]
+It keeps its own offsets, in one file with what they led to; drops repeats; begins a topic again when that was
+made anew. Names it shows only if it may: COMMAND_URL and TOKEN (with the role `personal-data`) are set.
+Where the broker asks for it: KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_CA.
+
+Usage: python subscriber.py BOOTSTRAP_SERVERS [STATE_FILE] [--once]
 """
 
 import argparse
 import asyncio
 import json
+import os
+import ssl
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+import httpx
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from joserfc import jwe
+from joserfc.jwk import OctKey
 
-TOPIC = "orders"
+TOPICS = ("orders", "customers")
 STATUSES = {"OrderCreated": "pending", "OrderShipped": "shipped", "OrderCancelled": "cancelled"}
+KEYS_AT_ONCE = 1000
 
 
 class State:
-    """What was read so far, written as one file: offsets and what they led to, together."""
+    """What was read so far: the offsets and what they led to are written together, or not at all."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.offsets: dict[str, int] = {}
-        self.incarnation = ""
-        self.orders: dict[str, tuple[int, str]] = {}
-        if path.exists():
-            stored = json.loads(path.read_text())
-            self.offsets, self.incarnation = stored["offsets"], stored["incarnation"]
-            self.orders = {key: (version, status) for key, (version, status) in stored["orders"].items()}
+        stored = json.loads(path.read_text()) if path.exists() else {}
+        self.offsets: dict[str, dict[str, int]] = stored.get("offsets", {topic: {} for topic in TOPICS})
+        self.incarnations: dict[str, list[str]] = stored.get("incarnations", {topic: [] for topic in TOPICS})
+        # by id: the version it is at, and its status or the customer's name as it came, encrypted
+        self.orders: dict[str, tuple[int, str | None]] = stored.get("orders", {})
+        self.customers: dict[str, tuple[int, str | None]] = stored.get("customers", {})
 
     def save(self) -> None:
         """Replace the file in one step."""
-        content = {"offsets": self.offsets, "incarnation": self.incarnation, "orders": self.orders}
+        content = {name: kept for name, kept in vars(self).items() if not name.startswith("_")}
         fresh = self._path.with_suffix(".new")
         fresh.write_text(json.dumps(content))
         fresh.replace(self._path)
 
-    def apply(self, event: dict[str, Any]) -> None:
-        """Take the next version of an order; what is not newer is a repeat."""
-        version, _ = self.orders.get(event["subject"], (0, ""))
-        if event["version"] > version and event["type"] in STATUSES:
-            self.orders[event["subject"]] = (event["version"], STATUSES[event["type"]])
+    def begins_anew(self, record: "ConsumerRecord[bytes, bytes]") -> bool:
+        """Whether the topic is not the one whose offsets we know: then they are forgotten."""
+        incarnation, known = dict(record.headers)["incarnation"].decode(), self.incarnations[record.topic]
+        if incarnation in known:
+            return False
+        known.append(incarnation)  # once for each: those of before may stand beside it
+        self.offsets[record.topic] = {}
+        return len(known) > 1
+
+    def apply(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        """Take the next event of an order or a customer; what is not newer than what we know is a repeat."""
+        event: dict[str, Any] = json.loads(record.value or b"")
+        kept = self.orders if record.topic == "orders" else self.customers
+        version, before = kept.get(event["subject"], (0, None))
+        if event["version"] > version + 1:
+            raise RuntimeError(f"{event['type']} {event['subject']}: version {version + 1} is missing")
+        if event["version"] == version + 1:
+            kept[event["subject"]] = (event["version"], self._after(event, before))
+        self.offsets[record.topic][str(record.partition)] = record.offset + 1
+
+    def _after(self, event: dict[str, Any], before: str | None) -> str | None:
+        if event["type"] == "CustomerErased":
+            return None  # we keep no name in clear; who does deletes it here
+        # an event or a field that is newer than this program changes nothing for it
+        return STATUSES.get(event["type"]) or event["data"].get("name", before)
+
+
+async def readable(names: dict[str, str]) -> list[str]:
+    """The names by customer, decrypted; without those that were erased meanwhile, and none without access."""
+    if "TOKEN" not in os.environ:
+        return []
+    found, customers = [], list(names)
+    async with httpx.AsyncClient(base_url=os.environ["COMMAND_URL"]) as client:
+        for first in range(0, len(customers), KEYS_AT_ONCE):
+            answer = await client.post(
+                "/personal-data-keys",
+                json={"customerIds": customers[first : first + KEYS_AT_ONCE]},
+                headers={"Authorization": f"Bearer {os.environ['TOKEN']}"},
+            )
+            for customer, key in answer.raise_for_status().json()["keys"].items():
+                if key is not None:
+                    text = jwe.decrypt_compact(names[customer], OctKey.import_key(key), ["dir", "A256GCM"])
+                    found.append((text.plaintext or b"").decode())
+    return sorted(found)
+
+
+async def show(state: State) -> None:
+    """Print where things stand."""
+    names = {customer: name for customer, (_, name) in state.customers.items() if name is not None}
+    statuses = Counter(status for _, status in state.orders.values())
+    print(json.dumps({"orders": statuses, "customers": await readable(names)}), flush=True)
+
+
+def access() -> dict[str, Any]:
+    """How the broker lets us in."""
+    if "KAFKA_USERNAME" not in os.environ:
+        return {}
+    return {
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=os.environ.get("KAFKA_CA")),
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": os.environ["KAFKA_USERNAME"],
+        "sasl_plain_password": os.environ["KAFKA_PASSWORD"],
+    }
 
 
 async def consume(servers: str, state: State, *, once: bool) -> None:
     """Read on from where the state ends; with `once`, up to today's end."""
-    consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=servers, group_id=None, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        *TOPICS,
+        bootstrap_servers=servers,
+        group_id=None,  # all partitions are ours; the state file says where we are
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # an offset that is no longer there: the topic was made anew
+        metadata_max_age_ms=5000,
+        **access(),
+    )
     async with consumer:
-        partitions = list(consumer.assignment())  # without a group all are ours
-        first, last = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-        for partition in partitions:
-            wanted = state.offsets.get(str(partition.partition), 0)
-            inside = first[partition] <= wanted <= last[partition]
-            consumer.seek(partition, wanted if inside else first[partition])
+        places = list(consumer.assignment())
+        for place in places:
+            consumer.seek(place, state.offsets[place.topic].get(str(place.partition), 0))
         while True:
             batches = await consumer.getmany(timeout_ms=500)
-            for record in (record for records in batches.values() for record in records):
-                incarnation = dict(record.headers)["incarnation"].decode()
-                if incarnation != state.incarnation:
-                    begins_anew, state.incarnation, state.offsets = bool(state.incarnation), incarnation, {}
-                    if begins_anew:  # the topic was made anew: so do we, and repeats fall out by version
-                        await consumer.seek_to_beginning(*partitions)
-                        break
-                state.apply(json.loads(record.value))
-                state.offsets[str(record.partition)] = record.offset + 1
+            for place, records in batches.items():
+                await take(consumer, state, place, records)
             if batches:
                 state.save()
-                print(dict(Counter(status for _, status in state.orders.values())), flush=True)
-            elif once and all([await consumer.position(place) >= last[place] for place in partitions]):
+                await show(state)
+            elif once and await at_end(consumer, places):
                 return
+
+
+async def take(
+    consumer: AIOKafkaConsumer,
+    state: State,
+    place: TopicPartition,
+    records: "list[ConsumerRecord[bytes, bytes]]",
+) -> None:
+    """Apply a partition's records; or begin its topic again, and let repeats fall out by version."""
+    for record in records:
+        if state.begins_anew(record):
+            await consumer.seek_to_beginning(*(p for p in consumer.assignment() if p.topic == place.topic))
+            return
+        state.apply(record)
+
+
+async def at_end(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
+    """Whether everything that stands in the topics now was read."""
+    ends = await consumer.end_offsets(places)
+    return all([await consumer.position(place) >= ends[place] for place in places])
 
 
 def main() -> None:
     """Read the arguments, consume."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("servers")
     parser.add_argument("state", nargs="?", type=Path, default=Path("subscriber.json"))
     parser.add_argument("--once", action="store_true")

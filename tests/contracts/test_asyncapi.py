@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from shared.schemas import ASYNCAPI, SCHEMAS, asyncapi_document, schema
+from shared.schemas import ASYNCAPI, ASYNCAPI_PAGE, SCHEMAS, asyncapi_document, schema
 from tests.contracts.conftest import ROOT, Node, git
 
-PAGE = ROOT / "shared" / "asyncapi.html"
 Document = dict[str, Any]
 Change = Callable[[Document], None]
 
@@ -167,11 +166,13 @@ def test_the_committed_page_is_the_one_drawn_of_the_document(node: Node, tmp_pat
     drawn = tmp_path / "asyncapi.html"
     done = node("asyncapi-page.mjs", str(ASYNCAPI), str(drawn))
     assert done.returncode == 0, done.stderr
-    assert drawn.read_bytes() == PAGE.read_bytes(), "run `npm --prefix deploy/contracts run page` and commit"
+    assert drawn.read_bytes() == ASYNCAPI_PAGE.read_bytes(), (
+        "run `npm --prefix deploy/contracts run page` and commit"
+    )
 
 
 def test_the_page_shows_every_message_and_fetches_nothing() -> None:
-    page = PAGE.read_text()
+    page = ASYNCAPI_PAGE.read_text()
     for message in json.loads(ASYNCAPI.read_bytes())["components"]["messages"].values():
         assert message["title"] in page
     assert not re.findall(r"<(?:script|link|img|iframe|object|embed)\b|@import|url\(|\ssrc=", page)

@@ -1,20 +1,22 @@
 """The example consumer of docs/subscribing.md, run as another team would."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.end_to_end.conftest import ROOT, System
-from tests.end_to_end.shop import customer, listed, staff
+from tests.end_to_end.shop import customer, listed, staff, token
 
 pytestmark = pytest.mark.end_to_end
 
 
-async def test_the_example_consumer_follows_orders(
+async def test_the_example_consumer_follows_orders_and_honours_an_erasure(
     system: System, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     servers = system.endpoints.get("kafka")
@@ -25,19 +27,36 @@ async def test_the_example_consumer_follows_orders(
     await buyer.register()
     pending, shipped = [await buyer.order((lamp, 1)) for _ in range(2)]
     state = tmp_path / "state.json"
+    granted = {"COMMAND_URL": system.command_url, "TOKEN": token(system, "billing", "personal-data")}
 
-    def consumed() -> dict[str, list[object]]:
+    def consumed() -> tuple[dict[str, list[object]], list[str]]:
+        """The orders as they stand in the state, and the customers' names as shown."""
         command = [sys.executable, "docs/examples/subscriber.py", servers, str(state), "--once"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **granted},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
+        shown: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
         orders: dict[str, list[object]] = json.loads(state.read_text())["orders"]
-        return orders
+        return orders, shown[-1]["customers"] if shown else []
 
     # what is readable has been published
     await buyer.see(f"/orders/{shipped}", 1)
-    assert consumed()[shipped] == [1, "pending"]
+    orders, names = consumed()
+    assert orders[shipped] == [1, "pending"]
+    assert buyer.name.title() in names
+    assert buyer.name.title() not in state.read_text()
+
     await seller.command("POST", f"/orders/{shipped}/ship", {"trackingNumber": "T"})
+    await buyer.command("DELETE", f"/customers/{buyer.name}")
     await buyer.see(f"/orders/{shipped}", 2)
-    orders = consumed()
+    orders, names = consumed()
     assert (orders[pending], orders[shipped]) == ([1, "pending"], [2, "shipped"])
-    assert consumed() == orders
+    assert buyer.name.title() not in names
+    assert consumed()[0] == orders

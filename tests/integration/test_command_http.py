@@ -377,7 +377,16 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/openapi.json", "/asyncapi.json", "/docs", "/schemas/OrderCreated/1", "/metrics", "/health/live"],
+    [
+        "/",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+        "/docs/topics",
+        "/schemas/OrderCreated/1",
+        "/metrics",
+        "/health/live",
+    ],
 )
 async def test_what_anyone_may_read(api: httpx.AsyncClient, path: str) -> None:
     assert (await api.get(path)).status_code == 200

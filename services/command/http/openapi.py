@@ -307,6 +307,7 @@ def _open_paths() -> dict[str, Any]:
         "/asyncapi.json": _open("The AsyncAPI 3 document of the topics", "asyncapi"),
         "/openapi.json": _open("This document", "openapi"),
         "/docs": _open("This document as a page", "docs", "text/html"),
+        "/docs/topics": _open("The AsyncAPI document as a page", "topics", "text/html"),
         "/": _open("Where everything is", "index"),
         "/health/live": _open("Whether the process lives", "live"),
         "/health/ready": _open(

@@ -8,15 +8,17 @@ from starlette.types import Receive, Scope, Send
 
 from services.command.http.openapi import document
 from shared.problems import NOT_FOUND, Problem, send_bytes
-from shared.schemas import asyncapi_document, schema
+from shared.schemas import asyncapi_document, asyncapi_page, schema
 
 _FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300"), (b"access-control-allow-origin", b"*")]
+_PAGE_POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 _INDEX: Final = orjson.dumps(
     {
         "service": "command",
         "documentation": "/docs",
         "openapi": "/openapi.json",
         "asyncapi": "/asyncapi.json",
+        "topics": "/docs/topics",
         "schemas": "/schemas/{type}/{version}",
         "health": "/health/ready",
         "metrics": "/metrics",
@@ -47,6 +49,14 @@ async def openapi(scope: Scope, receive: Receive, send: Send) -> None:
 async def asyncapi(scope: Scope, receive: Receive, send: Send) -> None:
     """The AsyncAPI 3 document of the topics."""
     await _send(scope, send, asyncapi_document())
+
+
+async def topics_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same as a page: no script, nothing fetched."""
+    head = scope["method"] == "HEAD"
+    headers = [*_FOR_A_WHILE, (b"content-security-policy", _PAGE_POLICY)]
+    body = asyncapi_page()
+    await send_bytes(send, 200, body, content_type=b"text/html; charset=utf-8", headers=headers, head=head)
 
 
 async def event_schema(scope: Scope, receive: Receive, send: Send) -> None:

@@ -50,6 +50,7 @@ def routes(store: CommandStore, authenticator: Authenticator, registry: Collecto
     by_path["/"]["GET"] = published.index
     by_path["/openapi.json"]["GET"] = published.openapi
     by_path["/asyncapi.json"]["GET"] = published.asyncapi
+    by_path["/docs/topics"]["GET"] = published.topics_page
     by_path["/schemas/{type}/{version}"]["GET"] = published.event_schema
     served: list[BaseRoute] = [Path(path, Methods(handlers)) for path, handlers in by_path.items()]
     return Router([*served, *docs_routes("Orders: commands")], redirect_slashes=False, default=_nothing)
