@@ -17,6 +17,7 @@ def completed(given: dict[str, str]) -> dict[str, str]:
         "MONGODB_PASSWORD": secrets.token_urlsafe(24),
         "MONGODB_KEY": secrets.token_hex(128),
         "JWT_SECRET": secrets.token_urlsafe(48),
+        "GRAFANA_PASSWORD": secrets.token_urlsafe(24),
     }
     values = fresh | given
     values.setdefault(
