@@ -75,5 +75,8 @@ async def test_a_stream_that_comes_again_from_its_beginning_is_parked_where_it_b
     await around.projected(6)
     parked = await around.database[PARKED].find({"open": True}).to_list(None)
     assert [(mark["subject"], mark["firstVersion"], mark["lastVersion"]) for mark in parked] == [("o", 3, 3)]
-    assert {name: order["version"] for name, order in (await around.all(ORDERS)).items()} == {"o": 2, "new": 1}
+    assert {name: order["version"] for name, order in (await around.all(ORDERS)).items()} == {
+        "o": 2,
+        "new": 1,
+    }
     assert await around.database[FEED].count_documents({}) == 3
