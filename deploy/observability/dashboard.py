@@ -93,6 +93,17 @@ ROWS: Final[dict[str, Panels]] = {
             [("sum by (instance) (rate(projection_events_total[1m]))", "{{instance}}")],
         ),
     },
+    "Projection, what is out of the ordinary": {
+        "Versions missing, in ten minutes": ("short", [("orders:holes:increase10m", "{{topic}}")]),
+        "Pauses, in ten minutes": (
+            "short",
+            [("sum by (topic) (increase(projection_faults_total[10m]))", "{{topic}}")],
+        ),
+        "Partitions begun again, in ten minutes": (
+            "short",
+            [("sum by (topic) (increase(projection_restarts_total[10m]))", "{{topic}}")],
+        ),
+    },
     "Processes": {
         "CPU seconds a second": ("short", [("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")]),
         "Memory": ("bytes", [("process_resident_memory_bytes", "{{job}} {{instance}}")]),

@@ -179,6 +179,19 @@ def test_a_process_holds_the_secrets_it_has_under_compose(compose: dict[str, Any
         assert process.secrets == given
 
 
+def test_operators_are_told_of_every_secret(built: Built) -> None:
+    rows = [
+        line.split("|") for line in (ROOT / "docs" / "scaling.md").read_text().splitlines() if "|" in line
+    ]
+    for process in built.processes().values():
+        for each in process.container["env"]:
+            reference = each.get("valueFrom", {}).get("secretKeyRef")
+            if reference is not None:
+                (row,) = [row for row in rows if f"`{reference['name']}`" in row[1]]
+                assert f"`{reference['key']}`" in row[2]
+                assert process.name in row[3]
+
+
 def test_images_and_arguments_are_those_of_compose(built: Built, compose: dict[str, Any]) -> None:
     targets = {
         line.split()[-1]
