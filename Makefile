@@ -44,6 +44,8 @@ lock: $(VENV)/.dev ## lock the dependency sets anew
 	for set in command projection query local dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --python-version 3.11 --group $$set --output-file deploy/locks/$$set.txt pyproject.toml || exit 1; done
+	$(BIN)/uv pip compile --quiet --universal --no-deps --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --python-version 3.11 --group kubernetes --output-file deploy/locks/kubernetes.txt pyproject.toml
 
 $(VENV)/.local: deploy/locks/local.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -25,6 +25,7 @@ def completed(given: dict[str, str]) -> dict[str, str]:
         "MONGODB_KEY": secrets.token_hex(128),
         "JWT_SECRET": secrets.token_urlsafe(48),
         **{f"KAFKA_{user}_PASSWORD": secrets.token_urlsafe(24) for user in _KAFKA_USERS},
+        "GRAFANA_PASSWORD": secrets.token_urlsafe(24),
     }
     values = fresh | given
     values.setdefault(
@@ -41,6 +42,7 @@ def certified(given: dict[str, str], authority: Path) -> dict[str, str]:
     issued = issue(_HOSTS, ("127.0.0.1",))
     authority.parent.mkdir(exist_ok=True)
     authority.write_text(issued.authority)
+    authority.chmod(0o644)  # whoever the containers run as
     # in one line each, which Kafka takes as well
     lines = (text.strip().replace("\n", " ") for text in (issued.certificate, issued.key))
     return given | dict(zip(names, lines, strict=True))

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from shared.telemetry.metrics import BUCKETS
+from shared.topics import CATEGORIES
 
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000)
 
@@ -12,7 +13,10 @@ class ProjectionMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str) -> Counter:
-            return Counter(f"projection_{name}", text, ["topic"], registry=registry)
+            counted = Counter(f"projection_{name}", text, ["topic"], registry=registry)
+            for topic in CATEGORIES:
+                counted.labels(topic)  # shown as 0 from the start, so that the first one is an increase
+            return counted
 
         self.events = counter("events", "Events applied to the documents.")
         self.repeats = counter("repeats", "Events dropped because they had been applied before.")

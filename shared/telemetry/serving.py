@@ -13,6 +13,8 @@ from starlette.types import ASGIApp
 from shared.telemetry.one_write import OneWriteProtocol
 
 _GRACE_SECONDS: Final = 10
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than clients keep a connection that idles, so that they seldom send into one just closed."""
 
 
 class _Server(uvicorn.Server):
@@ -45,6 +47,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
         date_header=True,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         **options,
     )
     server = _Server(config)

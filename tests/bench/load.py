@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 
@@ -115,7 +115,7 @@ async def open_loop(port: int, request: bytes, rate: float, seconds: float, conn
     outcome = Outcome()
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
-    callers = []
+    callers: deque[_Caller] = deque()
     for _ in range(connections):
         _, caller = await loop.create_connection(
             lambda: _Caller(request, outcome, float("inf")), "127.0.0.1", port
@@ -125,11 +125,12 @@ async def open_loop(port: int, request: bytes, rate: float, seconds: float, conn
     sent = 0
     while (now := time.perf_counter()) < started + seconds:
         due = int((now - started) * rate)
-        for caller in callers:
+        for _ in range(connections):
             if sent >= due:
                 break
-            if not caller.busy:
-                caller.send()
+            callers.rotate()  # all are used: the server closes those that idle
+            if not callers[0].busy:
+                callers[0].send()
                 sent += 1
         await asyncio.sleep(0.001)
     outcome.seconds = time.perf_counter() - started

@@ -18,7 +18,10 @@ from deploy.local.state import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 STANDIN: Final = ROOT.parent / "shared" / "standin"
-IMAGES: Final = ("python:3.13-slim", "postgres:18", "mongo:8.0", "apache/kafka:4.3.1", "haproxy:3.2")
+IMAGES: Final = (
+    *("python:3.13-slim", "postgres:18", "mongo:8.0", "apache/kafka:4.3.1", "haproxy:3.2"),
+    "prom/prometheus:v3.5.0",
+)
 TARGETS: Final = ("command", "projection", "query")
 
 
@@ -132,4 +135,4 @@ def running(logs: Path) -> Iterator[Cluster]:
         shutil.copy(logs, kept / f"{cluster.project}.log")
         raise
     finally:
-        cluster.compose("down", "--volumes", "--remove-orphans", check=False)
+        cluster.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)

@@ -64,3 +64,19 @@ async def test_a_redrive_takes_in_what_is_parked_meanwhile(around: World) -> Non
     orders = await around.all(ORDERS)
     assert (len(orders), orders["bad"]["version"]) == (2001, 2)
     assert await around.database[PARKED].count_documents({"open": True}) == 0
+
+
+async def test_a_stream_that_comes_again_from_its_beginning_is_parked_where_it_breaks(around: World) -> None:
+    await around.topics.publish("orders", [("o", 1, created("o")), ("o", 2, shipped("o"))])
+    await around.projected(2)
+    # one batch: it seems to begin a stream, but only its last record is news
+    again = [("o", 1, created("o")), ("new", 1, created("new")), ("o", 2, shipped("o")), ("o", 3, b"{}")]
+    await around.topics.publish("orders", again)
+    await around.projected(6)
+    parked = await around.database[PARKED].find({"open": True}).to_list(None)
+    assert [(mark["subject"], mark["firstVersion"], mark["lastVersion"]) for mark in parked] == [("o", 3, 3)]
+    assert {name: order["version"] for name, order in (await around.all(ORDERS)).items()} == {
+        "o": 2,
+        "new": 1,
+    }
+    assert await around.database[FEED].count_documents({}) == 3

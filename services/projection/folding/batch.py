@@ -6,6 +6,7 @@ from typing import Any
 
 from services.projection.folding.folder import Folder
 from services.projection.folding.parking import Letter, Marks, Parked, why
+from services.projection.folding.reading import Reading, reading
 from services.projection.read_models.incoming import Incoming
 from services.projection.records import Record, digest, read, stream_of
 
@@ -39,14 +40,13 @@ class Fold:
     def take_all(self, records: Iterable[Record]) -> None:
         """Take records in the order of their offsets."""
         for record in records:
-            self.take(record)
+            self.take(reading(record))
 
-    def take(self, record: Record) -> None:
+    def take(self, reading: Reading) -> None:
         """Take the next record, whatever is in it."""
-        try:
-            incoming = read(record)
-        except Exception as error:  # whatever it is, this event cannot be used
-            self._unreadable(record, why(error))
+        record, incoming = reading.record, reading.incoming
+        if incoming is None:
+            self._unreadable(record, reading.reason)
             return
         subject, version = incoming.subject, incoming.version
         stored = self.folder.version_of(subject)

@@ -1,0 +1,142 @@
+"""Grafana's dashboard, built from code: `python -m deploy.observability.dashboard` writes the file."""
+
+from pathlib import Path
+from typing import Final
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.timeseries import Panel
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
+
+PATH: Final = Path(__file__).parent / "grafana" / "dashboards" / "orders.json"
+_PROMETHEUS: Final = DataSourceRef(type_val="prometheus", uid="prometheus")
+_HEIGHT: Final = 8
+_WIDTH: Final = 8
+_APIS: Final = 'job=~"command|query", route!~"/health/.*|/metrics"'
+
+Query = tuple[str, str]
+"""A query and the legend of its series."""
+Panels = dict[str, tuple[str, list[Query]]]
+"""By title: unit and queries."""
+
+
+def _quantile(quantile: float, metric: str, by: str = "") -> str:
+    labels = ", ".join(label for label in ("le", by) if label)
+    return f"histogram_quantile({quantile}, sum by ({labels}) (rate({metric}_bucket[1m])))"
+
+
+def _middle_and_tail(metric: str) -> list[Query]:
+    return [(_quantile(0.5, metric), "p50"), (_quantile(0.99, metric), "p99")]
+
+
+ROWS: Final[dict[str, Panels]] = {
+    "From a command to its document": {
+        "How far documents may be behind": ("s", [("orders:projection_lag_seconds", "behind")]),
+        "Events not yet in the documents": (
+            "short",
+            [("sum by (topic) (max by (topic, partition) (projection_lag_events))", "{{topic}}")],
+        ),
+        "Replicas that answer": ("short", [("orders:replicas_up", "{{job}}")]),
+    },
+    "Requests": {
+        "Requests a second": ("reqps", [("orders:requests:rate1m", "{{job}}")]),
+        "Slowest of a hundred": (
+            "s",
+            [
+                (
+                    "histogram_quantile(0.99, sum by (le, job)"
+                    f" (rate(http_request_duration_seconds_bucket{{{_APIS}}}[1m])))",
+                    "{{job}}",
+                )
+            ],
+        ),
+        "Requests that fail": ("percentunit", [("orders:error_ratio", "{{job}}")]),
+    },
+    "Event store": {
+        "Commands stored a second": ("short", [("sum(rate(command_batch_size_sum[1m]))", "commands")]),
+        "Time to store a batch": ("s", _middle_and_tail("command_append_duration_seconds")),
+        "Commands that wait for a writer": ("short", [("sum(command_waiting)", "waiting")]),
+    },
+    "Relay": {
+        "Events published a second": (
+            "short",
+            [("sum by (topic) (rate(relay_published_total[1m]))", "{{topic}}")],
+        ),
+        "From commit to acknowledgement": ("s", _middle_and_tail("relay_publish_latency_seconds")),
+        "Outbox": (
+            "short",
+            [("orders:outbox_events", "events"), ("orders:outbox_oldest_seconds", "oldest, seconds")],
+        ),
+        "Publishers by shard": ("short", [("orders:shard_publishers", "shard {{shard}}")]),
+        "What waits for an operator": (
+            "short",
+            [
+                ("orders:parked_streams", "streams in the dead letters"),
+                ("orders:set_aside_streams", "streams that Kafka refuses"),
+                ("orders:topic_history_missing", "history missing: {{topic}}"),
+            ],
+        ),
+        "Heartbeats a second": (
+            "short",
+            [("sum by (shard) (rate(relay_heartbeats_total[1m]))", "shard {{shard}}")],
+        ),
+    },
+    "Projection": {
+        "Events applied a second": (
+            "short",
+            [("sum by (topic) (rate(projection_events_total[1m]))", "{{topic}}")],
+        ),
+        "Time to apply a batch": ("s", _middle_and_tail("projection_apply_seconds")),
+        "Events applied by replica": (
+            "short",
+            [("sum by (instance) (rate(projection_events_total[1m]))", "{{instance}}")],
+        ),
+    },
+    "Projection, what is out of the ordinary": {
+        "Versions missing, in ten minutes": ("short", [("orders:holes:increase10m", "{{topic}}")]),
+        "Pauses, in ten minutes": (
+            "short",
+            [("sum by (topic) (increase(projection_faults_total[10m]))", "{{topic}}")],
+        ),
+        "Partitions begun again, in ten minutes": (
+            "short",
+            [("sum by (topic) (increase(projection_restarts_total[10m]))", "{{topic}}")],
+        ),
+    },
+    "Processes": {
+        "CPU seconds a second": ("short", [("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")]),
+        "Memory": ("bytes", [("process_resident_memory_bytes", "{{job}} {{instance}}")]),
+        "Open files and sockets": ("short", [("process_open_fds", "{{job}} {{instance}}")]),
+    },
+}
+
+
+def _panel(title: str, unit: str, queries: list[Query]) -> Panel:
+    panel = Panel().title(title).unit(unit).min(0).height(_HEIGHT).span(_WIDTH).datasource(_PROMETHEUS)
+    for number, (expression, legend) in enumerate(queries):
+        query = Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + number))
+        panel.with_target(query)
+    return panel
+
+
+def built() -> str:
+    """The dashboard as JSON."""
+    dashboard = (
+        Dashboard("Orders").uid("orders").refresh("10s").time("now-30m", "now").timezone("utc").readonly()
+    )
+    for title, panels in ROWS.items():
+        dashboard.with_row(Row(title))
+        for name, (unit, queries) in panels.items():
+            dashboard.with_panel(_panel(name, unit, queries))
+    return JSONEncoder(sort_keys=True, indent=1).encode(dashboard.build()) + "\n"
+
+
+def main() -> None:
+    """Write the file that Grafana reads."""
+    PATH.write_text(built())
+    print(f"wrote {PATH.name}")
+
+
+if __name__ == "__main__":
+    main()

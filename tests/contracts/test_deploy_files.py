@@ -1,0 +1,58 @@
+"""The files that build and start the cluster, as the linters of their formats see them."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+COMPOSE_FILES: Final = sorted([ROOT / "docker-compose.yml", *(ROOT / "deploy").glob("compose.*.yml")])
+BIN: Final = Path(sys.executable).parent
+
+
+def _said(tool: str, *arguments: str | Path) -> tuple[int, str]:
+    """The exit status of a tool of the development packages, and what it says."""
+    done = subprocess.run(
+        [str(BIN / tool), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def _hadolint(dockerfile: Path) -> str:
+    _, said = _said("hadolint", "--no-color", dockerfile)
+    return said
+
+
+def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
+    assert _hadolint(ROOT / "deploy" / "Dockerfile") == ""
+
+
+def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian\nRUN apt-get install curl\nCMD curl -v\n")
+    found = _hadolint(tmp_path / "Dockerfile")
+    assert {"DL3006", "DL3008", "DL3025"} <= set(found.split())
+
+
+def _compose_schema(path: Path) -> tuple[int, str]:
+    return _said("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES, ids=lambda path: path.name)
+def test_compose_files_keep_the_specification(path: Path) -> None:
+    status, said = _compose_schema(path)
+    assert status == 0, said
+
+
+def test_a_compose_file_with_an_unknown_key_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    path.write_text("services: {postgres: {image: 'postgres:18', restarts: always}}\n")
+    status, said = _compose_schema(path)
+    assert status == 1
+    assert "restarts" in said
