@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -198,6 +198,13 @@ async def all_published(around: Around, folder: Path) -> None:
         await published(around.postgres)
 
 
+def delete_no_records(kafka: Secured, user: str) -> None:
+    """Delete what stands before the beginning of a partition; raises what is refused."""
+    admin = AdminClient(kafka.options(user))
+    for done in admin.delete_records([TopicPartition("orders", 0, 0)], request_timeout=10).values():
+        done.result()
+
+
 async def refused(work: Callable[..., object], *arguments: Any, **more: Any) -> str:
     """The name of the error with which something is refused."""
     with pytest.raises(KafkaException) as caught:
@@ -262,6 +269,8 @@ async def test_our_own_processes_have_no_more_than_they_need(around: Around) -> 
     assert await refused(write, kafka, "orders.dlq", "relay") == "TOPIC_AUTHORIZATION_FAILED"
     own_group = {"group.id": "projection-1"}
     assert await refused(read, kafka, "orders", "relay", **own_group) == "GROUP_AUTHORIZATION_FAILED"
+    assert await refused(delete_no_records, kafka, "relay") == "TOPIC_AUTHORIZATION_FAILED"
+    await asyncio.to_thread(delete_no_records, kafka, "republish")
     admin = AdminClient(kafka.options("relay"))
     deleting = admin.delete_topics(["orders"])["orders"]
     assert await refused(deleting.result) == "TOPIC_AUTHORIZATION_FAILED"
