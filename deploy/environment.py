@@ -1,13 +1,20 @@
-"""`make env`: random secrets for `docker compose` in `.env`; an existing one only gains what it lacks."""
+"""`make env`: random secrets for `docker compose` in `.env`; an existing one only gains what it lacks.
+
+So does a certificate for the brokers; whom clients have to trust for it, no secret, goes to `.certificates`.
+"""
 
 import os
 import secrets
 from pathlib import Path
 from typing import Final
 
+from deploy.certificates import issue
 from deploy.local.tokens import token
 
 PATH: Final = Path(__file__).parents[1] / ".env"
+AUTHORITY: Final = PATH.parent / ".certificates" / "kafka-ca.pem"
+_HOSTS: Final = ("kafka", "kafka-2", "kafka-3", "localhost")
+_KAFKA_USERS: Final = ("BROKER", "TOPICS", "RELAY", "REPUBLISH", "PROJECTION", "SUBSCRIBER")
 
 
 def completed(given: dict[str, str]) -> dict[str, str]:
@@ -17,6 +24,7 @@ def completed(given: dict[str, str]) -> dict[str, str]:
         "MONGODB_PASSWORD": secrets.token_urlsafe(24),
         "MONGODB_KEY": secrets.token_hex(128),
         "JWT_SECRET": secrets.token_urlsafe(48),
+        **{f"KAFKA_{user}_PASSWORD": secrets.token_urlsafe(24) for user in _KAFKA_USERS},
         "GRAFANA_PASSWORD": secrets.token_urlsafe(24),
     }
     values = fresh | given
@@ -26,11 +34,26 @@ def completed(given: dict[str, str]) -> dict[str, str]:
     return values
 
 
+def certified(given: dict[str, str], authority: Path) -> dict[str, str]:
+    """`given` with the brokers' certificate and its key; made anew when one of the three is missing."""
+    names = ("KAFKA_TLS_CERTIFICATE", "KAFKA_TLS_KEY")
+    if authority.exists() and all(name in given for name in names):
+        return given
+    issued = issue(_HOSTS, ("127.0.0.1",))
+    authority.parent.mkdir(exist_ok=True)
+    authority.write_text(issued.authority)
+    authority.chmod(0o644)  # whoever the containers run as
+    # in one line each, which Kafka takes as well
+    lines = (text.strip().replace("\n", " ") for text in (issued.certificate, issued.key))
+    return given | dict(zip(names, lines, strict=True))
+
+
 def main() -> None:
-    """Write the file, readable by its owner only."""
+    """Write the files, the secrets readable by their owner only."""
     lines = PATH.read_text().splitlines() if PATH.exists() else []
     parted = (line.partition("=") for line in lines if not line.startswith("#"))
     values = completed({name: value for name, equals, value in parted if equals})
+    values = certified(values, AUTHORITY)
     fresh = PATH.with_name(".env.new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())

@@ -10,6 +10,8 @@ CATEGORIES: Final[tuple[Category, ...]] = ("orders", "customers", "products")
 HEARTBEATS: Final = "heartbeats"
 DEFAULT_PARTITIONS: Final = 12
 HEARTBEAT_RETENTION_MS: Final = 3_600_000
+PROJECTION_GROUPS: Final = "projection-"
+"""With what the names of the projection's consumer groups begin."""
 
 # Record headers.
 CONTENT_TYPE: Final = "content-type"

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -83,22 +84,32 @@ class Server:
 async def start_postgres(folder: Path) -> Server:
     """A PostgreSQL of its own."""
     postgres = Postgres(folder, free_ports(1)[0], "test")
-    return await _started(await postgres.program(), folder, postgres.url)
+    return await started(await postgres.program(), folder, postgres.url)
 
 
 async def start_mongodb(folder: Path) -> Server:
     """A MongoDB replica set of one."""
     mongodb = MongoDB(folder, free_ports(1)[0])
-    return await _started(await mongodb.program(), folder, mongodb.url)
+    return await started(await mongodb.program(), folder, mongodb.url)
 
 
 async def start_kafka(folder: Path) -> Server:
     """A Kafka broker; its `url` is the bootstrap servers."""
-    kafka = Kafka(folder, JARS, *free_ports(2))
-    return await _started(await kafka.program(), folder, kafka.bootstrap_servers)
+    port, controller_port = free_ports(2)
+    kafka = Kafka(folder, JARS, port, controller_port)
+    return await started(await kafka.program(), folder, kafka.bootstrap_servers)
 
 
-async def _started(program: Program, folder: Path, url: str) -> Server:
+async def started(program: Program, folder: Path, url: str) -> Server:
+    """A server of a program, started."""
     server = Server(program, folder.parent / f"{program.name}.log", url)
     await server.start()
     return server
+
+
+def librdkafka() -> Path:
+    """The library of the wheel `confluent-kafka`, for programs whose own is older."""
+    spec = find_spec("confluent_kafka")
+    assert spec is not None
+    assert spec.origin is not None
+    return next((Path(spec.origin).parents[1] / "confluent_kafka.libs").glob("librdkafka-*"))

@@ -1,9 +1,9 @@
 """What the service is told by its environment. Each process reads only what it needs."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator
+from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator, model_validator
 from pydantic_core import Url
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -24,6 +24,11 @@ def _postgres(url: SecretStr) -> SecretStr:
 
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 HttpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
+
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+UserPassword = Annotated[SecretStr, Field(min_length=16)]
+Role = Literal["relay", "republish", "projection", "subscriber"]
+"""What a user of Kafka is there for: one of our processes, or another team that reads the events."""
 
 
 class ProcessSettings(BaseSettings):
@@ -63,6 +68,13 @@ class KafkaSettings(ProcessSettings):
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: Path | None = None
 
+    @model_validator(mode="after")
+    def _some_user(self) -> Self:
+        who = (self.kafka_sasl_username, self.kafka_sasl_password)
+        if self.kafka_security_protocol.startswith("SASL") and None in who:
+            raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD must be set")
+        return self
+
 
 class SchemaSettings(ProcessSettings):
     """SCHEMA_BASE_URL: under which absolute address the events' schemas are served."""
@@ -101,6 +113,13 @@ class RepublishSettings(StoreSettings, KafkaSettings, SchemaSettings):
 
 
 class TopicsSettings(KafkaSettings, StoreSettings):
-    """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move."""
+    """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move.
+
+    KAFKA_USERS names everybody who is allowed anything, `{"relay": "relay", "billing": "subscriber"}`;
+    without it the rules on the brokers stay as they are. KAFKA_USER_PASSWORDS, `{"billing": "..."}`, sets
+    passwords.
+    """
 
     topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_PARTITIONS
+    kafka_users: dict[UserName, Role] | None = None
+    kafka_user_passwords: dict[UserName, UserPassword] = {}

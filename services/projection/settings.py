@@ -55,6 +55,13 @@ class ProjectionSettings(BaseSettings):
             raise ValueError("PERSONAL_DATA_TOKEN or PERSONAL_DATA_TOKEN_FILE must be set")
         return self
 
+    @model_validator(mode="after")
+    def _some_user(self) -> "ProjectionSettings":
+        who = (self.kafka_sasl_username, self.kafka_sasl_password)
+        if self.kafka_security_protocol.startswith("SASL") and None in who:
+            raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD must be set")
+        return self
+
     def read_token(self) -> str:
         """The token as it is now; `OSError` when its file cannot be read."""
         if self.personal_data_token_file is not None:

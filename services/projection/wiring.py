@@ -14,11 +14,12 @@ from services.projection.personal_data import Keys
 from services.projection.projecting import Projector
 from services.projection.settings import ProjectionSettings
 from services.projection.store.connecting import Mongo
+from shared.topics import PROJECTION_GROUPS
 
 
 def group(generation: str) -> str:
     """The consumer group that fills a generation."""
-    return f"projection-{generation}"
+    return f"{PROJECTION_GROUPS}{generation}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.end_to_end.conftest import ROOT, System
 from tests.end_to_end.shop import customer, listed, staff, token
+from tests.servers import librdkafka
 
 pytestmark = pytest.mark.end_to_end
 
@@ -60,3 +62,33 @@ async def test_the_example_consumer_follows_orders_and_honours_an_erasure(
     assert (orders[pending], orders[shipped]) == ([1, "pending"], [2, "shipped"])
     assert buyer.name.title() not in names
     assert consumed()[0] == orders
+
+
+async def test_kcat_shows_the_whole_topic(system: System, http: httpx.AsyncClient) -> None:
+    servers = system.endpoints.get("kafka")
+    if servers is None:
+        pytest.skip("the system that ENDPOINTS names does not say where its Kafka is")
+    if shutil.which("kcat") is None:
+        pytest.skip("there is no kcat (apt-get install kcat)")
+    seller, buyer = staff(system, http), customer(system, http)
+    lamp = await listed(seller)
+    await buyer.register()
+    order = await buyer.order((lamp, 1))
+    await buyer.see(f"/orders/{order}", 1)
+
+    def shown() -> list[str]:
+        done = subprocess.run(
+            ["docs/examples/subscriber.kcat.sh", servers, "orders"],
+            cwd=ROOT,
+            env={**os.environ, "LIBRDKAFKA": str(librdkafka())},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    lines = [line.split(" ", 4) for line in shown()]
+    event = next(json.loads(value) for _, _, key, _, value in lines if key == order)
+    assert (event["type"], event["version"], event["subject"]) == ("OrderCreated", 1, order)

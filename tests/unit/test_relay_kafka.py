@@ -1,9 +1,10 @@
 """How the clients of Kafka are configured from the environment's settings."""
 
 import pytest
+from pydantic import ValidationError
 
 from services.command.relay.kafka import aiokafka_options, confluent_options
-from services.command.settings import KafkaSettings
+from services.command.settings import KafkaSettings, TopicsSettings
 from shared.settings import read_settings
 
 
@@ -46,3 +47,24 @@ def test_without_more_said_it_is_plain() -> None:
     plain = KafkaSettings(kafka_bootstrap_servers="a:9092")
     assert aiokafka_options(plain) == {"bootstrap_servers": "a:9092", "security_protocol": "PLAINTEXT"}
     assert confluent_options(plain) == {"bootstrap.servers": "a:9092", "security.protocol": "PLAINTEXT"}
+
+
+def test_who_is_to_sign_in_has_a_name_and_a_password() -> None:
+    with pytest.raises(ValidationError, match="KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD must be set"):
+        KafkaSettings(kafka_bootstrap_servers="a:9092", kafka_security_protocol="SASL_SSL")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"kafka_users": {"billing.eu": "subscriber"}},
+        {"kafka_users": {"billing": "operator"}},
+        {"kafka_user_passwords": {"billing": "short"}},
+    ],
+    ids=["a name with a dot, which would reach into another team's groups", "no such role", "short password"],
+)
+def test_users_are_named_with_care(told: dict[str, dict[str, str]]) -> None:
+    plain = {"kafka_bootstrap_servers": "a:9092", "postgres_url": "postgresql://a"}
+    assert TopicsSettings.model_validate(plain).kafka_users is None
+    with pytest.raises(ValidationError):
+        TopicsSettings.model_validate(plain | told)

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -39,13 +40,26 @@ def java() -> Path:
 
 
 class Kafka:
-    """One broker with its files below `folder`; `libraries` holds the jars, which brokers may share."""
+    """One broker with its files below `folder`; `libraries` holds the jars, which brokers may share.
 
-    def __init__(self, folder: Path, libraries: Path, port: int, controller_port: int) -> None:
+    `more` are properties that differ from those of here; `signed_in` is how a client gets in then.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        libraries: Path,
+        port: int,
+        controller_port: int,
+        more: Mapping[str, str] | None = None,
+        signed_in: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.libraries = libraries
         self.port = port
         self.controller_port = controller_port
+        self._more = more or {}
+        self._signed_in = signed_in or {}
 
     @property
     def bootstrap_servers(self) -> str:
@@ -99,6 +113,7 @@ class Kafka:
             "log.cleaner.dedupe.buffer.size": 16_000_000,
             "num.network.threads": 2,
             "num.io.threads": 4,
+            **self._more,
         }
 
     async def _format(self, properties: Path) -> None:
@@ -122,7 +137,7 @@ class Kafka:
 
     def _ask(self) -> str | None:
         # librdkafka, since aiokafka's clients leave sockets behind when a start fails
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, **self._signed_in})
         try:
             admin.list_topics(timeout=1)
         except KafkaException as error:

@@ -1,4 +1,4 @@
-"""The job that makes the topics, mends their configuration, and notes which incarnation each is."""
+"""The job that makes the topics, mends their configuration and access, and notes each one's incarnation."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from services.command.relay.access import grant, set_passwords
 from services.command.relay.cluster import (
     REQUEST_SECONDS,
     Cluster,
@@ -120,9 +121,12 @@ def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict
 
 
 async def prepare(settings: TopicsSettings) -> None:
-    """Make and mend the topics, and note their incarnations."""
+    """Make and mend the topics and the users' access to them, and note the topics' incarnations."""
     cluster = Cluster(settings)
     await make_topics(cluster, settings.topic_partitions)
+    await set_passwords(cluster, settings.kafka_user_passwords)
+    if settings.kafka_users is not None:
+        await grant(cluster, settings.kafka_users)
     async with (
         await connect(settings.postgres_url.get_secret_value()) as connection,
         asyncio.timeout(_VISIBLE_SECONDS),

@@ -1,0 +1,363 @@
+"""A broker that asks who is there: the processes get what they need of it, another team what it may have."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from pydantic import SecretStr
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from deploy.certificates import issue
+from deploy.local.state import free_ports
+from deploy.local.tokens import token
+from services.command.app import application
+from services.command.relay.access import EVERYTHING, exactly
+from services.command.relay.kafka import confluent_options
+from services.command.settings import ApiSettings, KafkaSettings
+from services.command.store.engine import CommandStore
+from services.command.store.migrate import migrate
+from shared.auth import Authenticator
+from shared.documents import GENERATIONS, LIVE, ORDERS, PARKED, collection
+from shared.telemetry import Readiness, new_registry, serve
+from shared.topics import CATEGORIES
+from tests.projecting import Projection
+from tests.relaying import published, relay, store
+from tests.secured import Secured, read, start_secured_kafka, turned_away, write
+from tests.servers import Server, eventually, librdkafka
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+JSON = dict[str, Any]
+
+
+async def ran(
+    command: Sequence[str | Path], environment: dict[str, str], expected: int = 0
+) -> tuple[str, str]:
+    """What a program says on its two outputs, after it ended as expected."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == expected, err.decode()
+    return out.decode(), err.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The secured broker, with a command API whose events go to it."""
+
+    kafka: Secured
+    postgres: str
+    command: httpx.AsyncClient
+
+    async def topics(self, **more: str) -> str:
+        """Run the topics job; its log."""
+        told = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
+        _, log = await ran((sys.executable, "-m", "services.command", "topics"), told)
+        return log
+
+    async def subscriber(
+        self, program: str, *arguments: str | Path, more: Mapping[str, str], expected: int = 0
+    ) -> tuple[str, str]:
+        """Run an example consumer as the team that was granted access; its two outputs."""
+        told = {
+            "KAFKA_USERNAME": "subscriber",
+            "KAFKA_PASSWORD": self.kafka.secrets["KAFKA_SUBSCRIBER_PASSWORD"],
+            "KAFKA_CA": str(self.kafka.authority),
+            **more,
+        }
+        return await ran((program, *arguments), told, expected)
+
+
+def bearer(sub: str, *roles: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(SECRET, sub, *roles)}"}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
+    """The secured broker."""
+    secured = await start_secured_kafka(tmp_path_factory.mktemp("secured") / "server")
+    yield secured
+    await secured.server.stop()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def around(kafka: Secured, postgres: Server) -> AsyncIterator[Around]:
+    """Topics and access made by the job, and the command API."""
+    import psycopg
+
+    name = f"test_{uuid4().hex}"
+    async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
+        await connection.execute(f"CREATE DATABASE {name}".encode())
+    url = postgres.url.rsplit("/", 1)[0] + f"/{name}"
+    await migrate(url)
+    registry = new_registry()
+    settings = ApiSettings(postgres_url=SecretStr(url), jwt_secret=SecretStr(SECRET))
+    async with Authenticator.of(settings) as authenticator, CommandStore(url, registry) as store:
+        readiness = Readiness({"postgres": store.why_not_ready})
+        app = application(settings, store, authenticator, readiness, registry)
+        async with (
+            serve(app, "127.0.0.1", 0) as port,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        ):
+            made = Around(kafka, url, client)
+            await made.topics()
+            yield made
+
+
+async def projected(database: AsyncDatabase[JSON], order: str) -> bool:
+    """Whether the order is a document of the live generation."""
+    pointer = await database[GENERATIONS].find_one({"_id": LIVE})
+    if pointer is None:
+        return False
+    return await database[collection(ORDERS, pointer["generation"])].find_one({"_id": order}) is not None
+
+
+async def parked(database: AsyncDatabase[JSON], subject: str) -> bool:
+    """Whether a stream waits among the dead letters."""
+    return await database[PARKED].find_one({"subject": subject}) is not None
+
+
+async def ordered(around: Around, customer: str) -> str:
+    """An order of a new customer; its id."""
+    ada, grace = bearer(customer), bearer("grace", "staff")
+    http = around.command
+    done = [
+        await http.put("/products/p1", json={"name": "Lamp", "price": "19.90"}, headers=grace),
+        await http.put(
+            f"/customers/{customer}", json={"name": customer, "email": "a@example.com"}, headers=ada
+        ),
+        await http.post("/orders", json={"items": [{"productId": "p1", "quantity": 2}]}, headers=ada),
+    ]
+    assert [answer.status_code for answer in done] == [202] * 3
+    return str(done[-1].json()["orderId"])
+
+
+async def test_an_event_takes_its_whole_way_with_the_rights_that_the_job_made(
+    around: Around, mongodb: Server, tmp_path: Path
+) -> None:
+    order = await ordered(around, "ada")
+    # an order that begins with its end is of no use to anybody
+    await store(around.postgres, [("orders/none", 1)])
+    database = f"test_{uuid4().hex[:20]}"
+    told = around.kafka.environment("projection") | {
+        "MONGODB_URL": mongodb.url,
+        "MONGODB_DATABASE": database,
+        "PERSONAL_DATA_KEYS_URL": str(around.command.base_url),
+        "PERSONAL_DATA_TOKEN": token(SECRET, "projection", "personal-data"),
+        "PORT": str(free_ports(1)[0]),
+    }
+    projection = Projection(told, tmp_path / "projection.log")
+    client: AsyncMongoClient[JSON] = AsyncMongoClient(mongodb.url, tz_aware=True)
+    relaying = relay(
+        around.postgres, around.kafka.internal, tmp_path / "relay.log", **around.kafka.environment("relay")
+    )
+    async with client, relaying:
+        await projection.start()
+        try:
+            await projection.ready()
+            await eventually(lambda: projected(client[database], order), "the order is a document", 30)
+            await eventually(lambda: parked(client[database], "none"), "the other one is parked", 30)
+            letters = ("-m", "services.projection", "dead-letters", "show", "orders/none")
+            said, _ = await ran((sys.executable, *letters), told)
+            assert "OrderCancelled" in said
+        finally:
+            await projection.stop()
+            await client.drop_database(database)
+
+
+async def all_published(around: Around, folder: Path) -> None:
+    """Let a relay bring to the topics what was stored."""
+    told = around.kafka.environment("relay")
+    async with relay(around.postgres, around.kafka.internal, folder / "relay.log", **told):
+        await published(around.postgres)
+
+
+def delete_no_records(kafka: Secured, user: str) -> None:
+    """Delete what stands before the beginning of a partition; raises what is refused."""
+    admin = AdminClient(kafka.options(user))
+    for done in admin.delete_records([TopicPartition("orders", 0, 0)], request_timeout=10).values():
+        done.result()
+
+
+async def refused(work: Callable[..., object], *arguments: Any, **more: Any) -> str:
+    """The name of the error with which something is refused."""
+    with pytest.raises(KafkaException) as caught:
+        await asyncio.to_thread(work, *arguments, **more)
+    return str(caught.value.args[0].name())
+
+
+async def test_a_subscribing_team_reads_the_events(around: Around, tmp_path: Path) -> None:
+    order = await ordered(around, "bob")
+    await all_published(around, tmp_path)
+    assert order.encode() in await asyncio.to_thread(read, around.kafka, "orders")
+    for topic in CATEGORIES:
+        assert await asyncio.to_thread(read, around.kafka, topic)
+
+
+async def test_the_example_consumer_signs_in(around: Around, tmp_path: Path) -> None:
+    order = await ordered(around, "cleo")
+    await all_published(around, tmp_path)
+    command = (sys.executable, "docs/examples/subscriber.py", around.kafka.external)
+    state = tmp_path / "state.json"
+    granted = {
+        "COMMAND_URL": str(around.command.base_url),
+        "TOKEN": token(SECRET, "billing", "personal-data"),
+    }
+    shown, _ = await around.subscriber(*command, state, "--once", more=granted)
+    assert "cleo" in json.loads(shown.splitlines()[-1])["customers"]
+    assert json.loads(state.read_text())["orders"][order] == [1, "pending"]
+
+
+async def test_kcat_signs_in(around: Around, tmp_path: Path) -> None:
+    if shutil.which("kcat") is None:
+        pytest.skip("there is no kcat (apt-get install kcat)")
+    order = await ordered(around, "dora")
+    await all_published(around, tmp_path)
+    program, newer = "docs/examples/subscriber.kcat.sh", {"LIBRDKAFKA": str(librdkafka())}
+    shown, _ = await around.subscriber(program, around.kafka.external, more=newer)
+    assert f" {order} content-type=application/cloudevents+json,incarnation=" in shown
+    _, said = await around.subscriber(program, around.kafka.external, "orders.dlq", more=newer, expected=1)
+    assert "authorization failed" in said
+
+
+@pytest.mark.parametrize("topic", ["orders.dlq", "customers.dlq", "products.dlq", "heartbeats"])
+async def test_a_subscribing_team_reads_nothing_else(around: Around, topic: str) -> None:
+    assert await refused(read, around.kafka, topic) == "TOPIC_AUTHORIZATION_FAILED"
+
+
+@pytest.mark.parametrize("topic", ["orders", "orders.dlq"])
+async def test_a_subscribing_team_writes_nowhere(around: Around, topic: str) -> None:
+    assert await refused(write, around.kafka, topic) == "TOPIC_AUTHORIZATION_FAILED"
+
+
+async def test_a_subscribing_team_stays_out_of_the_groups_of_others(around: Around) -> None:
+    for group in ("projection-1", "subscriber", "billing.orders"):
+        told = {"group.id": group}
+        assert await refused(read, around.kafka, "orders", **told) == "GROUP_AUTHORIZATION_FAILED"
+
+
+async def test_our_own_processes_have_no_more_than_they_need(around: Around) -> None:
+    kafka = around.kafka
+    for topic in ("orders", "heartbeats"):
+        assert await refused(write, kafka, topic, "projection") == "TOPIC_AUTHORIZATION_FAILED"
+    assert await refused(write, kafka, "orders.dlq", "relay") == "TOPIC_AUTHORIZATION_FAILED"
+    own_group = {"group.id": "projection-1"}
+    assert await refused(read, kafka, "orders", "relay", **own_group) == "GROUP_AUTHORIZATION_FAILED"
+    assert await refused(delete_no_records, kafka, "relay") == "TOPIC_AUTHORIZATION_FAILED"
+    await asyncio.to_thread(delete_no_records, kafka, "republish")
+    admin = AdminClient(kafka.options("relay"))
+    deleting = admin.delete_topics(["orders"])["orders"]
+    assert await refused(deleting.result) == "TOPIC_AUTHORIZATION_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"sasl.password": "not-the-password-of-this-user"}, "invalid credentials"),
+        ({"sasl.username": "nobody"}, "invalid credentials"),
+        ({"sasl.mechanism": "PLAIN"}, "Unsupported SASL mechanism"),
+        ({"security.protocol": "SSL"}, "Disconnected"),
+        ({"security.protocol": "SASL_PLAINTEXT"}, "Disconnected"),
+        ({"security.protocol": "PLAINTEXT"}, "Disconnected"),
+        ({"ssl.ca.location": "another"}, "SSL handshake failed"),
+    ],
+    ids=["password", "user", "PLAIN", "no user", "no TLS", "plaintext", "another authority"],
+)
+async def test_nobody_else_gets_in(
+    around: Around, tmp_path: Path, changed: dict[str, str], reason: str
+) -> None:
+    told = around.kafka.options("subscriber") | changed
+    if "ssl.ca.location" in changed:
+        another = tmp_path / "ca.pem"
+        another.write_text(issue(("kafka",), ("127.0.0.1",)).authority)
+        told["ssl.ca.location"] = str(another)
+    if not told["security.protocol"].startswith("SASL"):
+        told = {name: value for name, value in told.items() if not name.startswith("sasl")}
+    assert reason in await asyncio.to_thread(turned_away, told)
+
+
+async def test_the_job_itself_gets_in_only_from_inside(around: Around) -> None:
+    options = cluster_options(around)
+    assert AdminClient(options).list_topics(timeout=10).topics
+    outside = {**options, "bootstrap.servers": around.kafka.external}
+    assert "Unsupported SASL mechanism" in await asyncio.to_thread(turned_away, outside)
+
+
+async def test_the_job_done_again_changes_nothing_and_mends_what_drifted(around: Around) -> None:
+    admin = AdminClient(cluster_options(around))
+
+    def rule(user: str, name: str, operation: AclOperation, kind: AclPermissionType) -> AclBinding:
+        return AclBinding(
+            ResourceType.TOPIC, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, kind
+        )
+
+    before = await rules(admin)
+    log = await around.topics()
+    assert "granted" not in log
+    assert "taken away" not in log
+    allow, deny = AclPermissionType.ALLOW, AclPermissionType.DENY
+    gone = rule("relay", "orders", AclOperation.WRITE, allow)
+    theirs = {
+        rule("eve", "payments", AclOperation.READ, allow),
+        rule("mallory", "orders", AclOperation.READ, deny),
+    }
+    surplus = {
+        rule("subscriber", "orders.dlq", AclOperation.READ, allow),
+        rule("eve", "orders", AclOperation.READ, allow),
+    }
+    for done in admin.create_acls([*theirs, *surplus]).values():
+        done.result()
+    for removed in admin.delete_acls([exactly(gone)]).values():
+        removed.result()
+    await eventually(lambda: stand(admin, before - {gone} | theirs | surplus), "the drift is there")
+    await around.topics()
+    await eventually(lambda: stand(admin, before | theirs), "the drift is mended")
+    users = json.dumps({"relay": "relay", "republish": "republish", "projection": "projection"})
+    await around.topics(KAFKA_USERS=users)
+    left = {each for each in before if each.principal != "User:subscriber"}
+    await eventually(lambda: stand(admin, left | theirs), "a team that is no longer named has no rights left")
+    await around.topics()
+    await eventually(lambda: stand(admin, before | theirs), "it is granted them again")
+
+
+def cluster_options(around: Around) -> dict[str, Any]:
+    """How the topics job gets in."""
+    told = {name.lower(): value for name, value in around.kafka.environment("topics").items()}
+    known = {name: value for name, value in told.items() if name in KafkaSettings.model_fields}
+    return confluent_options(KafkaSettings.model_validate(known))
+
+
+async def stand(admin: AdminClient, wanted: set[AclBinding]) -> bool:
+    """Whether exactly these rules stand on the broker."""
+    return await rules(admin) == wanted
+
+
+async def rules(admin: AdminClient) -> set[AclBinding]:
+    """All rules of the broker."""
+    return set(await asyncio.wrap_future(admin.describe_acls(EVERYTHING)))
