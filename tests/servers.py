@@ -1,19 +1,23 @@
 """The real servers that tests run against: started once per session, on free ports, in a temporary folder."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 from deploy.local.program import Program, RemainsError, stop
 from deploy.local.servers.kafka import Kafka
 from deploy.local.servers.mongodb import MongoDB
 from deploy.local.servers.postgres import Postgres
 from deploy.local.state import free_ports
+from tests.containers import contained, kafka_container, mongodb_container, postgres_container
 
+IN_CONTAINERS: Final = os.environ.get("TEST_SERVERS") == "containers"
+"""Else they are those of `make up`."""
 JARS: Final = Path(__file__).parents[1] / ".venv" / "kafka-jars"
 _READY_SECONDS: Final = 60.0
 
@@ -28,8 +32,29 @@ async def eventually(
         await asyncio.sleep(every)
 
 
-class Server:
+class Server(Protocol):
     """A server that can be stopped, killed, frozen and started again in the middle of a test."""
+
+    url: str
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+
+    async def stop(self) -> None:
+        """Stop it in order."""
+
+    async def kill(self) -> None:
+        """End it without a chance to tidy up."""
+
+    def freeze(self) -> None:
+        """Stop it in the middle of whatever it does."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
+
+class LocalServer:
+    """A server of `make up`."""
 
     def __init__(self, program: Program, log: Path, url: str) -> None:
         self.url = url
@@ -84,12 +109,16 @@ class Server:
 async def start_postgres(folder: Path) -> Server:
     """A PostgreSQL of its own."""
     postgres = Postgres(folder, free_ports(1)[0], "test")
+    if IN_CONTAINERS:
+        return await contained(postgres_container(postgres), postgres.url, postgres.ready)
     return await started(await postgres.program(), folder, postgres.url)
 
 
 async def start_mongodb(folder: Path) -> Server:
     """A MongoDB replica set of one."""
     mongodb = MongoDB(folder, free_ports(1)[0])
+    if IN_CONTAINERS:
+        return await contained(mongodb_container(mongodb), mongodb.url, mongodb.ready)
     return await started(await mongodb.program(), folder, mongodb.url)
 
 
@@ -97,12 +126,14 @@ async def start_kafka(folder: Path) -> Server:
     """A Kafka broker; its `url` is the bootstrap servers."""
     port, controller_port = free_ports(2)
     kafka = Kafka(folder, JARS, port, controller_port)
+    if IN_CONTAINERS:
+        return await contained(kafka_container(kafka), kafka.bootstrap_servers, kafka.ready)
     return await started(await kafka.program(), folder, kafka.bootstrap_servers)
 
 
 async def started(program: Program, folder: Path, url: str) -> Server:
     """A server of a program, started."""
-    server = Server(program, folder.parent / f"{program.name}.log", url)
+    server = LocalServer(program, folder.parent / f"{program.name}.log", url)
     await server.start()
     return server
 

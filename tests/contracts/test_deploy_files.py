@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE_FILES: Final = sorted([ROOT / "docker-compose.yml", *(ROOT / "deploy").glob("compose.*.yml")])
@@ -48,6 +49,19 @@ def _compose_schema(path: Path) -> tuple[int, str]:
 def test_compose_files_keep_the_specification(path: Path) -> None:
     status, said = _compose_schema(path)
     assert status == 0, said
+
+
+@pytest.mark.parametrize("name", ["kafka-2", "kafka-3"])
+def test_the_brokers_differ_in_their_names_only(name: str) -> None:
+    overlay = yaml.safe_load((ROOT / "deploy" / "compose.ha.yml").read_text())["services"]
+    first = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]
+    first["environment"] |= overlay["kafka"]["environment"]
+    another = overlay[name]
+    for names in ("volumes", "ports"):
+        assert first.pop(names) != another.pop(names)
+    for names in ("KAFKA_NODE_ID", "KAFKA_ADVERTISED_LISTENERS"):
+        assert first["environment"].pop(names) != another["environment"].pop(names)
+    assert another == first
 
 
 def test_a_compose_file_with_an_unknown_key_is_found(tmp_path: Path) -> None:

@@ -72,21 +72,22 @@ class Kafka:
         await asyncio.to_thread(jars.install, self.libraries)
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         properties = self.folder / "server.properties"
-        properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings().items()))
+        properties.write_text("".join(f"{name}={value}\n" for name, value in self.properties().items()))
         if not (self.folder / "data" / "meta.properties").exists():
             await self._format(properties)
         return Program(
             name="kafka",
             command=[*self._java(*_JAVA_OPTIONS), "kafka.Kafka", str(properties)],
             folder=self.folder,
-            ready=self._ready,
+            ready=self.ready,
         )
 
     def _java(self, *options: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
         return [str(java()), *options, logging, "-cp", f"{self.libraries}/*"]
 
-    def _settings(self) -> dict[str, str | int]:
+    def properties(self) -> dict[str, str | int]:
+        """What `server.properties` says."""
         client, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.controller_port}"
         return {
             "process.roles": "broker,controller",
@@ -132,7 +133,8 @@ class Kafka:
         if process.returncode:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{output.decode(errors='replace')}")
 
-    async def _ready(self) -> str | None:
+    async def ready(self) -> str | None:
+        """None when it answers, else what it lacks."""
         return await asyncio.to_thread(self._ask)
 
     def _ask(self) -> str | None:

@@ -57,9 +57,10 @@ class MongoDB:
         # a killed client's transaction holds up its successor no longer than this
         command += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
-        return Program(name="mongodb", command=command, folder=self.folder, ready=self._ready, retold=_retold)
+        return Program(name="mongodb", command=command, folder=self.folder, ready=self.ready, retold=_retold)
 
-    async def _ready(self) -> str | None:
+    async def ready(self) -> str | None:
+        """None when it answers, else what it lacks."""
         # in a thread: the driver's asynchronous client leaves sockets open when its server is not there yet
         return await asyncio.to_thread(self._ask)
 

@@ -124,7 +124,7 @@ class Postgres:
             user=self.user,
             # fast shutdown: sessions are ended, what is committed is safe
             stop_signal=signal.SIGINT,
-            ready=self._ready,
+            ready=self.ready,
             before_start=self._clear_remains,
         )
 
@@ -164,7 +164,8 @@ class Postgres:
         if process.returncode:
             raise RuntimeError(f"{command[0]} failed:\n{output.decode(errors='replace')}")
 
-    async def _ready(self) -> str | None:
+    async def ready(self) -> str | None:
+        """None when it answers, else what it lacks."""
         try:
             connection = await psycopg.AsyncConnection.connect(self.url, connect_timeout=2)
         except psycopg.Error as error:
