@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +16,13 @@ from deploy.environment import completed
 from deploy.local.state import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
+LOGS: Final = ROOT / ".local" / "cluster-logs"
 STANDIN: Final = ROOT.parent / "shared" / "standin"
 IMAGES: Final = (
     *("python:3.13-slim", "postgres:18", "mongo:8.0", "apache/kafka:4.3.1", "haproxy:3.2"),
     "prom/prometheus:v3.5.0",
 )
+PORTS: Final = ("COMMAND_PORT", "QUERY_PORT", "KAFKA_PORT", "KAFKA_PORT_2", "KAFKA_PORT_3", "GRAFANA_PORT")
 TARGETS: Final = ("command", "projection", "query")
 
 
@@ -121,18 +122,20 @@ def build_images() -> None:
 
 
 @contextmanager
-def running(logs: Path) -> Iterator[Cluster]:
-    """A cluster; its logs are kept in `logs` when something goes wrong."""
-    ports = dict(zip(("COMMAND_PORT", "QUERY_PORT", "KAFKA_PORT"), map(str, free_ports(3)), strict=True))
-    cluster = Cluster(f"orders-{uuid4().hex[:8]}", {**completed({}), **ports})
+def running(session: pytest.Session, *overlays: str) -> Iterator[Cluster]:
+    """A cluster of `docker-compose.yml` and `overlays`; its logs are kept when a test fails meanwhile."""
+    files = {"COMPOSE_FILE": os.pathsep.join(["docker-compose.yml", *overlays])}
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+    cluster = Cluster(f"orders-{uuid4().hex[:8]}", {**completed({}), **ports, **files})
+    failed_before = session.testsfailed
+    well = False
     try:
         cluster.up()
         yield cluster
-    except BaseException:
-        kept = ROOT / ".local" / "cluster-logs"
-        kept.mkdir(parents=True, exist_ok=True)
-        logs.write_text(cluster.compose("logs", "--no-color", "--timestamps", check=False))
-        shutil.copy(logs, kept / f"{cluster.project}.log")
-        raise
+        well = session.testsfailed == failed_before
     finally:
+        if not well:
+            LOGS.mkdir(parents=True, exist_ok=True)
+            logs = cluster.compose("logs", "--no-color", "--timestamps", check=False)
+            (LOGS / f"{cluster.project}.log").write_text(logs)
         cluster.compose("--profile", "*", "down", "--volumes", "--remove-orphans", check=False)

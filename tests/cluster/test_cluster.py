@@ -19,11 +19,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The whole system as containers."""
     require_engine()
     build_images()
-    with running(tmp_path_factory.mktemp("cluster") / "log") as cluster:
+    with running(request.session) as cluster:
         yield cluster
 
 

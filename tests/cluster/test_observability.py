@@ -36,11 +36,11 @@ Samples = list[tuple[dict[str, str], float]]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The whole system with two replicas of each process, and Prometheus."""
     require_engine()
     build_images()
-    with running(tmp_path_factory.mktemp("observability") / "log") as cluster:
+    with running(request.session) as cluster:
         assert cluster.containers("prometheus") == [], "nothing of the profile starts without it"
         cluster.up(**REPLICAS)
         cluster.compose(

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -68,23 +69,30 @@ class Cluster:
     """An administrator's view of the brokers. Connects in the background, when it is first asked."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        self.admin = AdminClient(
-            {**confluent_options(settings), "socket.connection.setup.timeout.ms": 3000}, logger=_librdkafka
-        )
+        self._options = {**confluent_options(settings), "socket.connection.setup.timeout.ms": 3000}
+        self.admin = AdminClient(self._options, logger=_librdkafka)
+
+    @contextmanager
+    def _renewing(self) -> Generator[None, None, None]:
+        """A client whose broker died may ask that one for ever, where a new one finds the others at once."""
+        try:
+            yield
+        except ClusterAwayError:
+            self.admin.poll(0)  # it hands on what librdkafka logged: the reason
+            old = [self.admin]
+            self.admin = AdminClient(self._options, logger=_librdkafka)
+            asyncio.get_running_loop().run_in_executor(None, old.clear)  # its end may take a while
+            raise
 
     async def describe(self, names: Iterable[str]) -> dict[str, Described]:
         """Those of the topics that exist."""
         asked = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_SECONDS)
         found = {}
-        for name, answer in asked.items():
-            try:
-                topic = await answered(answer)
-            except TopicMissingError:
-                continue
-            except ClusterAwayError:
-                self.admin.poll(0)  # it hands on what librdkafka logged: the reason
-                raise
-            found[name] = Described(str(topic.topic_id), len(topic.partitions))
+        with self._renewing():
+            for name, answer in asked.items():
+                with suppress(TopicMissingError):
+                    topic = await answered(answer)
+                    found[name] = Described(str(topic.topic_id), len(topic.partitions))
         return found
 
     async def first_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:
@@ -103,8 +111,12 @@ class Cluster:
         }
         offsets = {topic: [0] * count for topic, count in partitions.items()}
         answers = self.admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
-        for place, answer in answers.items():
-            offsets[place.topic][place.partition] = (await answered(answer)).offset
+        with self._renewing():
+            for place, answer in answers.items():
+                offset = (await answered(answer)).offset
+                if offset < 0:  # seen while a broker died; taken for an offset, the topic would seem another
+                    raise ClusterAwayError(f"{place.topic}/{place.partition} has no leader")
+                offsets[place.topic][place.partition] = offset
         return offsets
 
     async def empty(self, topic: str, ends: list[int]) -> None:

@@ -63,11 +63,20 @@ async def _discard(made: AIOKafkaProducer) -> None:
     try:
         await asyncio.wait_for(made.stop(), _DISCARD_SECONDS)
     except (TimeoutError, KafkaError):
-        # stop() waits for batches to be delivered, which is what we gave up; it knows no other end
-        await made.client.close()
-        if made._sender is not None:
-            await made._sender.close()
+        # stop() waits for batches to be delivered, which is what we gave up. It knows no other end, and its
+        # requests would wait for ever for the metadata of a client that was closed before them
         made._message_accumulator.fail_all(ProducerClosed())
+        tasks = _tasks_of(made._sender)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await made.client.close()
+
+
+def _tasks_of(owner: object) -> list["asyncio.Task[Any]"]:
+    """The tasks that run methods of `owner`, which keeps no list of them."""
+    frames = ((task, getattr(task.get_coro(), "cr_frame", None)) for task in asyncio.all_tasks())
+    return [task for task, frame in frames if frame is not None and frame.f_locals.get("self") is owner]
 
 
 class Sender:
@@ -113,7 +122,10 @@ class Sender:
                 break
             taken.append(queue.popleft())
         builder.close()
-        return taken, await self._producer.send_batch(builder, place[0], partition=place[1])
+        answer = await self._producer.send_batch(builder, place[0], partition=place[1])
+        # when another batch fails first, nobody asks for this one's answer
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return taken, answer
 
     def _failure(self, place: Place, batch: list[Record], error: BaseException) -> BaseException:
         if not isinstance(error, REFUSALS):
