@@ -75,10 +75,10 @@ class Around:
     postgres: str
     command: httpx.AsyncClient
 
-    async def topics(self, **more: str) -> str:
+    async def topics(self, expected: int = 0, **more: str) -> str:
         """Run the topics job; its log."""
         told = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
-        _, log = await ran((sys.executable, "-m", "services.command", "topics"), told)
+        _, log = await ran((sys.executable, "-m", "services.command", "topics"), told, expected)
         return log
 
     async def subscriber(
@@ -307,6 +307,11 @@ async def test_the_job_itself_gets_in_only_from_inside(around: Around) -> None:
     assert AdminClient(options).list_topics(timeout=10).topics
     outside = {**options, "bootstrap.servers": around.kafka.external}
     assert "Unsupported SASL mechanism" in await asyncio.to_thread(turned_away, outside)
+
+
+async def test_the_job_says_why_it_is_not_let_in(around: Around) -> None:
+    told = {"KAFKA_SASL_PASSWORD": "not-the-password-of-the-job"}
+    assert "Invalid username or password" in await around.topics(1, **told)
 
 
 async def test_the_job_done_again_changes_nothing_and_mends_what_drifted(around: Around) -> None:

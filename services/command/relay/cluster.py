@@ -23,8 +23,30 @@ _AWAY: Final = {
     KafkaError._TRANSPORT,
     KafkaError.REQUEST_TIMED_OUT,
 }
+_REFUSALS: Final = ("SASL", "SSL handshake failed")
+
+
+class _News(logging.Filter):
+    """Of what librdkafka says, passes why a broker does not let us in, once for each kind of reason.
+
+    The rest is what we say ourselves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        kind = next((kind for kind in _REFUSALS if kind in text), None)
+        if kind is None or kind in self._said:
+            return record.levelno >= logging.CRITICAL
+        self._said.add(kind)
+        return True
+
+
 _librdkafka = logging.getLogger("librdkafka")
-_librdkafka.addFilter(lambda record: record.levelno >= logging.CRITICAL)  # it repeats what we say ourselves
+_librdkafka.addFilter(_News())
 
 
 class ClusterAwayError(Exception):
@@ -56,6 +78,7 @@ class Cluster:
         try:
             yield
         except ClusterAwayError:
+            self.admin.poll(0)  # it hands on what librdkafka logged: the reason
             old = [self.admin]
             self.admin = AdminClient(self._options, logger=_librdkafka)
             asyncio.get_running_loop().run_in_executor(None, old.clear)  # its end may take a while
