@@ -22,7 +22,7 @@ Outside the generations:
 | `generations` | `live` | generation, previous (or null), readModels {read model: generation}, revision, switchedAt |
 | | generation | revision, createdAt, of the generations that are kept |
 | `checkpoints` | generation\\|topic\\|partition | generation, topic, partition, incarnation, offset (of the last record passed, -1 none), digest, live, eventAt, updatedAt, and while a switch is prepared haltAt, haltUntil |
-| `feed` | orderId:version | orderId, customerId, type, version, traceparent, order (as of that version), at; kept for a day |
+| `feed` | orderId:version | orderId, customerId, type, version, traceparent, trace (that of its projection, if somebody traces), order (as of that version), at; kept for a day |
 | `heartbeats` | shards\\|shard\\|t in ms | shards, shard, t, endOffsets {topic: [per partition]}, incarnations {topic: id}, at; kept for an hour |
 | `parked` | generation\\|topic/subject | generation, topic, partition, subject, firstVersion, lastVersion, reason, hole, at |
 """  # noqa: E501 - rows of a table

@@ -18,6 +18,7 @@ CONTENT_TYPE: Final = "content-type"
 INCARNATION: Final = "incarnation"
 RECEIVED_AT: Final = "received-at"
 COMMITTED_AT: Final = "committed-at"
+TRACEPARENT: Final = "traceparent"
 
 # What a dead letter's record carries besides its own headers: where it was read, what was wrong, when.
 DEAD_LETTER_TOPIC: Final = "dead-letter-topic"

@@ -16,6 +16,7 @@ from shared.telemetry import (
     Readiness,
     RequestMetrics,
     configure_logging,
+    configure_tracing,
     new_registry,
     run,
     serve,
@@ -51,6 +52,7 @@ def main() -> None:
     """Run the API until a signal stops it."""
     settings = read_settings(ApiSettings)
     configure_logging(settings.log_level, settings.log_format, service="command")
+    configure_tracing("command")
     run(_run(settings))
 
 

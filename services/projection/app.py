@@ -26,6 +26,7 @@ from shared.telemetry import (
     Readiness,
     RequestMetrics,
     configure_logging,
+    configure_tracing,
     name_route,
     new_registry,
     run,
@@ -126,6 +127,7 @@ def main() -> None:
     """Run the service until a signal stops it."""
     settings = read_settings(ProjectionSettings)
     configure_logging(settings.log_level, settings.log_format, service="projection")
+    configure_tracing("projection")
     # it logs each attempt to connect; what is away is said once, above
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # a batch makes many thousand objects, none of them in cycles: looking for those took a third of the time

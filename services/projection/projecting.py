@@ -25,6 +25,7 @@ from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
 from services.projection.store.connecting import Mongo
 from services.projection.store.writing import Writer
+from services.projection.tracing import BatchTrace
 from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
 
 DOCUMENTS: Final = {"orders": ORDERS, "customers": CUSTOMERS, "products": PRODUCTS}
@@ -79,7 +80,10 @@ class Projector:
         """
         topic, began = place[0], time.perf_counter()
         try:
-            fold, moved = await self._apply(place, start, [reading(record) for record in records])
+            readings = [reading(record) for record in records]
+            # a rebuild is no news of any request
+            trace = BatchTrace(place, readings if start.live else ())
+            fold, moved = await self._apply(place, start, readings, trace)
         except FencedError:
             self._metrics.fenced.labels(topic).inc()
             raise
@@ -91,13 +95,13 @@ class Projector:
         return moved
 
     async def _apply(
-        self, place: Place, start: Checkpoint, readings: Sequence[Reading]
+        self, place: Place, start: Checkpoint, readings: Sequence[Reading], trace: BatchTrace
     ) -> tuple[Fold, Checkpoint]:
         if new := self._new(place, readings):
             fold = await self._fold(place, start, readings, new)
             if not fold.letters and not fold.holes:
                 with suppress(FencedError):  # perhaps only because one is not new
-                    return fold, await self._write(place, start, fold, readings[-1].record)
+                    return fold, await self._write(place, start, fold, readings[-1].record, trace)
         fold = await self._fold(place, start, readings)
         if fold.holes:
             fold = await self._fill(place, start, readings, fold.holes)
@@ -106,7 +110,7 @@ class Projector:
         if fold.letters:
             await self._dead_letters.send(fold.letters)
             self._alarm(place, fold)
-        return fold, await self._write(place, start, fold, readings[-1].record)
+        return fold, await self._write(place, start, fold, readings[-1].record, trace)
 
     def _new(self, place: Place, readings: Sequence[Reading]) -> frozenset[str]:
         """The orders taken for new without a look, which is half of a small batch's time.
@@ -117,10 +121,17 @@ class Projector:
             return frozenset()
         return beginning(readings, self._marks[place])
 
-    async def _write(self, place: Place, start: Checkpoint, fold: Fold, last: Record) -> Checkpoint:
+    async def _write(
+        self, place: Place, start: Checkpoint, fold: Fold, last: Record, trace: BatchTrace
+    ) -> Checkpoint:
         to = (incarnation(last) or start.incarnation, last.offset, digest(last))
         event_at = datetime.fromtimestamp(last.timestamp / 1000, UTC)
-        return await self._writer.write(place, start, to, event_at, fold.folder.writes(), fold.marks.values())
+        trace.writing()
+        moved = await self._writer.write(
+            place, start, to, event_at, fold.folder.writes(), fold.marks.values()
+        )
+        trace.written([letter.record for letter in fold.letters])
+        return moved
 
     async def _fold(
         self,

@@ -39,6 +39,7 @@ from shared.telemetry import (
     Readiness,
     RequestMetrics,
     configure_logging,
+    configure_tracing,
     new_registry,
     run,
     serve,
@@ -148,6 +149,7 @@ def main() -> None:
     """Run the service until a signal stops it."""
     settings = read_settings(QuerySettings)
     configure_logging(settings.log_level, settings.log_format, service="query")
+    configure_tracing("query")
     run(_run(settings))
 
 

@@ -4,6 +4,7 @@ A process that serves HTTP wraps its application once, outermost first:
 
     registry = new_registry()
     configure_logging(settings.log_level, settings.log_format, service="query")
+    configure_tracing("query")            # spans, if the environment says where to
     app = Observed(                       # X-Request-Id, traceparent, metrics, access log
         Operations(                       # /health/live, /health/ready, /metrics
             ProblemResponses(routes),     # Problem -> application/problem+json
@@ -22,6 +23,7 @@ from shared.telemetry.operations import Operations, Readiness
 from shared.telemetry.requests import Observed, name_route, request_id, traceparent
 from shared.telemetry.serving import run, serve, stop_signal
 from shared.telemetry.trace import new_traceparent, parse_traceparent
+from shared.telemetry.tracing import configure_tracing
 
 __all__ = [
     "LogFormat",
@@ -31,6 +33,7 @@ __all__ = [
     "Readiness",
     "RequestMetrics",
     "configure_logging",
+    "configure_tracing",
     "name_route",
     "new_registry",
     "new_traceparent",

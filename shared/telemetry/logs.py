@@ -21,9 +21,11 @@ _QUIET: Final = {
     "faststream": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
+    "opentelemetry": logging.ERROR,
     "psycopg": logging.ERROR,
     "psycopg.pool": logging.ERROR,
     "pymongo": logging.WARNING,
+    "urllib3": logging.WARNING,
     "uvicorn.access": logging.ERROR,
     "uvicorn.error": logging.WARNING,
 }

@@ -6,11 +6,13 @@ import re
 import time
 from typing import Any, Final
 
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.telemetry.logs import REQUEST
 from shared.telemetry.metrics import RequestMetrics
 from shared.telemetry.trace import new_traceparent, parse_traceparent
+from shared.telemetry.tracing import start_span, traceparent_of
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -18,6 +20,8 @@ _REQUEST_ID: Final = "orders.request_id"
 _TRACEPARENT: Final = "orders.traceparent"
 _ROUTE: Final = "orders.route"
 _CLIENT_CLOSED: Final = 499
+_OPERATORS: Final = ("/health/", "/metrics", "/lag")
+"""Asked again and again: no traces of that."""
 _log = logging.getLogger("access")
 
 
@@ -28,7 +32,7 @@ def request_id(scope: Scope) -> str:
 
 
 def traceparent(scope: Scope) -> str:
-    """The request's W3C traceparent: the caller's when valid, else a new one."""
+    """The request's W3C traceparent: its span's; when nobody traces the caller's if valid, else a new one."""
     found: str = scope[_TRACEPARENT]
     return found
 
@@ -60,7 +64,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        identify(scope)
+        span = identify(scope)
         id_header = (b"x-request-id", scope[_REQUEST_ID].encode())
         status = _CLIENT_CLOSED
 
@@ -79,11 +83,13 @@ class Observed:
             await self.app(scope, receive, labelled)
         finally:
             method = scope.get("method", "GET") if kind == "http" else "WEBSOCKET"
+            if method not in _METHODS and method != "WEBSOCKET":
+                method = "(other)"
             self._done(method, _route(scope), status, time.perf_counter() - started)
+            if span is not None:
+                _end(span, method, _route(scope), status)
 
     def _done(self, method: str, route: str, status: int, seconds: float) -> None:
-        if method not in _METHODS and method != "WEBSOCKET":
-            method = "(other)"
         self._metrics.observe(method, route, status, seconds)
         level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
         if route.startswith("/health/"):
@@ -98,8 +104,11 @@ class Observed:
             _log.log(level, "%s %s %d", method, route, status, extra={"fields": fields})
 
 
-def identify(scope: Scope) -> None:
-    """Set the request's id and trace from its headers, for its handlers and its log lines."""
+def identify(scope: Scope) -> Span | None:
+    """Set the request's id and trace from its headers, for its handlers and its log lines.
+
+    Gives the request's span, which is to be ended; None when nobody traces.
+    """
     given_id: bytes | None = None
     given_trace: bytes | None = None
     for name, value in scope["headers"]:
@@ -111,5 +120,19 @@ def identify(scope: Scope) -> None:
     sane = given_id is not None and _SANE_ID.fullmatch(given_id) is not None
     scope[_REQUEST_ID] = given_id.decode() if sane and given_id else f"{random.getrandbits(128):032x}"
     parsed = parse_traceparent(given_trace) if given_trace else None
-    scope[_TRACEPARENT] = parsed or new_traceparent()
+    span = None
+    if not scope["path"].startswith(_OPERATORS):
+        span = start_span("request", parsed, SpanKind.SERVER, {"http.request.id": scope[_REQUEST_ID]})
+    scope[_TRACEPARENT] = traceparent_of(span) if span is not None else parsed or new_traceparent()
     REQUEST.set((scope[_REQUEST_ID], scope[_TRACEPARENT]))
+    return span
+
+
+def _end(span: Span, method: str, route: str, status: int) -> None:
+    span.update_name(f"{method} {route}")
+    span.set_attributes(
+        {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+    )
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+    span.end()

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shared.telemetry.one_write import OneWriteProtocol
+from shared.telemetry.tracing import stop_tracing
 
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
@@ -62,8 +63,13 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
 
 def run(process: Coroutine[Any, Any, None]) -> None:
     """Run a whole process on uvicorn's choice of event loop: uvloop where there is one."""
-    with asyncio.Runner(loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()) as runner:
-        runner.run(process)
+    try:
+        with asyncio.Runner(
+            loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()
+        ) as runner:
+            runner.run(process)
+    finally:
+        stop_tracing()
 
 
 def stop_signal() -> asyncio.Event:

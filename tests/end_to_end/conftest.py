@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def system() -> Iterator[System]:
         endpoints = json.loads(Path(given).read_text())
         yield System(endpoints, os.environ["JWT_SECRET"], None)
         return
+    with started() as fresh:
+        yield fresh
+
+
+@contextmanager
+def started(**settings: str) -> Iterator[System]:
+    """A system of one's own, whose processes are told these settings too; its data goes with it."""
     with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
         secret = "end-to-end-secret-of-thirty-two-bytes-and-more"
         local = Path(folder) / "local"
@@ -58,6 +66,7 @@ def system() -> Iterator[System]:
             "QUERY_PORT": str(_free_port()),
             "JWT_SECRET": secret,
             "DETACH": "1",
+            **settings,
         }
         for server in ("POSTGRES_URL", "MONGODB_URL", "KAFKA_BOOTSTRAP_SERVERS"):
             environment.pop(server, None)

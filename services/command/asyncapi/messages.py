@@ -19,6 +19,7 @@ from shared.topics import (
     DEAD_LETTER_TOPIC,
     INCARNATION,
     RECEIVED_AT,
+    TRACEPARENT,
 )
 
 MEDIA_TYPE: Final = CLOUDEVENTS_JSON.decode()
@@ -124,6 +125,10 @@ def _headers() -> dict[str, Any]:
             },
             RECEIVED_AT: _TIME | {"description": "When the command that caused the event came in."},
             COMMITTED_AT: _TIME | {"description": "When the event was stored."},
+            TRACEPARENT: {
+                "type": "string",
+                "description": "W3C trace context of the sending, when traces are collected.",
+            },
         },
     }
 

@@ -123,6 +123,9 @@ class Publisher:
             started = time.perf_counter()
             await self._sender.send(chunk.records)
             self._metrics.send_seconds.observe(time.perf_counter() - started)
+            for record in chunk.records:
+                if record.span is not None:
+                    record.span.end()
             self._sent.put_nowait(chunk)
 
     async def _deleting(self) -> None:

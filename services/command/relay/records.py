@@ -4,12 +4,21 @@ from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 import orjson
+from opentelemetry.trace import Span, SpanKind
 
 from services.command.relay.partitions import partition_of
 from services.command.store.upcasting import UnknownEventError, upcast
 from shared.envelope import encode, schema_url
 from shared.events import CURRENT
-from shared.topics import CLOUDEVENTS_JSON, COMMITTED_AT, CONTENT_TYPE, INCARNATION, RECEIVED_AT
+from shared.telemetry.tracing import start_span, traceparent_of
+from shared.topics import (
+    CLOUDEVENTS_JSON,
+    COMMITTED_AT,
+    CONTENT_TYPE,
+    INCARNATION,
+    RECEIVED_AT,
+    TRACEPARENT,
+)
 
 _CONTENT_TYPE: Final = (CONTENT_TYPE, CLOUDEVENTS_JSON)
 Headers = list[tuple[str, bytes]]
@@ -36,6 +45,8 @@ class Record(NamedTuple):
     value: bytes
     headers: Headers
     committed_at: str
+    span: Span | None = None
+    """Of its way to Kafka, to be ended there; None when nobody traces."""
 
     @property
     def stream_id(self) -> str:
@@ -44,9 +55,17 @@ class Record(NamedTuple):
 
 
 class Encoder:
-    """Makes records of rows of `load_events.sql`."""
+    """Makes records of rows of `load_events.sql`, `traced` unless they are history."""
 
-    def __init__(self, schema_base: str, partitions: dict[str, int], incarnations: dict[str, str]) -> None:
+    def __init__(
+        self,
+        schema_base: str,
+        partitions: dict[str, int],
+        incarnations: dict[str, str],
+        *,
+        traced: bool = False,
+    ) -> None:
+        self._traced = traced
         self._schema_url = cache(partial(schema_url, schema_base))
         self._partitions = partitions
         self._incarnations = {
@@ -91,4 +110,18 @@ class Encoder:
         if received_at is not None:
             headers.append((RECEIVED_AT, received_at.encode()))
         partition = partition_of(key, self._partitions[topic])
-        return Record(position, topic, subject, partition, key, value, headers, committed_at)
+        span = _span(topic, subject, partition, traceparent) if self._traced and traceparent else None
+        if span is not None:
+            headers.append((TRACEPARENT, traceparent_of(span).encode()))
+        return Record(position, topic, subject, partition, key, value, headers, committed_at, span)
+
+
+def _span(topic: str, subject: str, partition: int, traceparent: str) -> Span | None:
+    attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+        "messaging.destination.partition.id": str(partition),
+        "messaging.kafka.message.key": subject,
+    }
+    return start_span(f"send {topic}", traceparent, SpanKind.PRODUCER, attributes)

@@ -19,6 +19,7 @@ from shared.telemetry import (
     Readiness,
     RequestMetrics,
     configure_logging,
+    configure_tracing,
     new_registry,
     run,
     serve,
@@ -34,6 +35,7 @@ def main() -> None:
     """Run the relay until a signal stops it."""
     settings = read_settings(RelaySettings)
     configure_logging(settings.log_level, settings.log_format, service="relay")
+    configure_tracing("relay")
     run(_run(settings))
 
 

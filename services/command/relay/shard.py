@@ -121,7 +121,9 @@ class Shard:
             await outbox.load_set_aside()
             self._metrics.streams_set_aside.set(len(outbox.set_aside))
             async with producer(self._settings) as made:
-                encoder = Encoder(self._settings.schema_base, incarnations.partitions, incarnations.ids)
+                encoder = Encoder(
+                    self._settings.schema_base, incarnations.partitions, incarnations.ids, traced=True
+                )
                 sender = Sender(made, self._limits)
 
                 async def regained() -> None:

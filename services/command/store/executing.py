@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 import psycopg
+from opentelemetry.trace import SpanKind
 from psycopg import sql as composed
 
 from services.command.store.appending import append
@@ -29,6 +30,7 @@ from services.command.store.loading import Connection, Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
+from shared.telemetry.tracing import start_span
 
 _TRIES: Final = 20
 _SPLIT_LOCK_TIMEOUT_MS: Final = 5
@@ -118,7 +120,7 @@ class Executor:
         return None
 
     async def _store(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
-        started = time.perf_counter()
+        started, began_ns = time.perf_counter(), time.time_ns()
         try:
             losses = await append(self._connection, [verdict for _, verdict in pairs], picture)
         except psycopg.Error as error:
@@ -136,7 +138,9 @@ class Executor:
         for index, (pending, verdict) in enumerate(pairs):
             loss = losses.get(index)
             if loss is None:
-                stored = stored or bool(verdict.events)
+                if verdict.events:
+                    stored = True
+                    _trace(verdict, began_ns)
                 pending.succeed(verdict.answer)
             else:
                 self._again(pending, loss, leftovers)
@@ -177,6 +181,20 @@ class Executor:
         else:
             _log.error("a command cannot be executed", exc_info=error)
             pending.fail(error)
+
+
+def _trace(verdict: Verdict, began_ns: int) -> None:
+    """The round trip and commit that made the events durable; the whole batch shared it."""
+    command = verdict.command
+    attributes = {
+        "db.system.name": "postgresql",
+        "db.operation.name": "INSERT",
+        "db.collection.name": "events",
+        "orders.stream": command.stream_id,
+    }
+    span = start_span("INSERT events", command.traceparent, SpanKind.CLIENT, attributes, began_ns)
+    if span is not None:
+        span.end()
 
 
 def _settled(pending: Pending, picture: Picture) -> bool:

@@ -33,3 +33,5 @@ class Incoming(Generic[E]):
     received_at: datetime
     committed_at: datetime
     published_at: datetime
+    trace: str | None = None
+    """The `traceparent` of its way into the documents, when somebody traces."""

@@ -32,8 +32,9 @@ def entry(incoming: Incoming[OrderEvent], customer_id: str, order: Any, projecte
 
 
 def news(incoming: Incoming[OrderEvent], customer_id: str, order: Any, at: datetime) -> Document:
-    """What the feed of live updates says of an event."""
-    return {
+    """What the feed of live updates says of an event; its `trace` only when somebody traces."""
+    traced = {} if incoming.trace is None else {"trace": incoming.trace}
+    return traced | {
         "_id": version_id(incoming.subject, incoming.version),
         "orderId": incoming.subject,
         "customerId": customer_id,

@@ -63,6 +63,12 @@ class FeedEvent:
         return found
 
     @property
+    def trace(self) -> str | None:
+        """The `traceparent` of its way into the documents, when somebody traces."""
+        found: str | None = self._document.get("trace")
+        return found
+
+    @property
     def status(self) -> str:
         """The order's status right after."""
         found: str = self._document["order"]["status"]

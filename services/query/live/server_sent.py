@@ -13,7 +13,7 @@ from services.query.http.answering import Lag, lag_header
 from services.query.http.endpoint import require_reading
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
-from services.query.live.streams import Beginning, LiveStream, LiveStreams, Part
+from services.query.live.streams import Beginning, LiveStream, LiveStreams, Part, sent
 from shared.auth import Authenticator
 from shared.problems import unavailable
 
@@ -65,6 +65,8 @@ async def _send_all(stream: LiveStream, send: Send) -> None:
     async with aclosing(stream.parts()) as parts:
         async for part in parts:
             await send({"type": "http.response.body", "body": _spelled(part), "more_body": True})
+            if not isinstance(part, Beginning):
+                sent(part)
 
 
 def _spelled(part: Part) -> bytes:
@@ -75,7 +77,7 @@ def _spelled(part: Part) -> bytes:
         return f"id: {cursor}\ndata: ".encode() + orjson.dumps({"id": cursor, "type": "reset"}) + b"\n\n"
     if not part:
         return _HEARTBEAT
-    return b"".join(b"id: %s\ndata: %s\n\n" % (sent.cursor.encode(), sent.json) for sent in part)
+    return b"".join(b"id: %s\ndata: %s\n\n" % (message.cursor.encode(), message.json) for message in part)
 
 
 def _last_event_id(scope: Scope) -> str | None:

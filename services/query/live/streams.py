@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from opentelemetry.trace import Span, SpanKind
+
 from services.query.documents.changes import Position
 from services.query.documents.errors import CannotResumeError
 from services.query.documents.feed import Feed, NewsStream
@@ -15,6 +17,7 @@ from services.query.live.hub import Hub
 from services.query.live.messages import Message, Namer
 from services.query.live.subscription import Ended, Subscription
 from services.query.live.wanted import Wanted
+from shared.telemetry.tracing import start_span
 
 _READERS: Final = 8
 """How many streams may read history at the same moment."""
@@ -27,6 +30,15 @@ class Sent:
 
     cursor: str
     json: bytes
+    span: Span | None
+    """To be ended when it is sent; None when nobody traces."""
+
+
+def sent(messages: Sequence[Sent]) -> None:
+    """They have left the process."""
+    for message in messages:
+        if message.span is not None:
+            message.span.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +175,14 @@ class LiveStream:
         if not messages:
             return ()
         told = await self._streams.namer.named(messages)
-        return [Sent(message.cursor, json) for message, json in zip(messages, told, strict=True)]
+        return [
+            Sent(message.cursor, json, _span(message)) for message, json in zip(messages, told, strict=True)
+        ]
+
+
+def _span(message: Message) -> Span | None:
+    trace = message.event.trace
+    if trace is None:
+        return None
+    attributes = {"orders.event": message.event.type, "orders.stream": f"orders/{message.event.order_id}"}
+    return start_span(f"push {message.event.type}", trace, SpanKind.PRODUCER, attributes)

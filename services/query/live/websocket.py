@@ -12,7 +12,7 @@ from services.query.http.endpoint import require_reading
 from services.query.http.problems import UPGRADE_REQUIRED
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
-from services.query.live.streams import Beginning, LiveStream, LiveStreams
+from services.query.live.streams import Beginning, LiveStream, LiveStreams, sent
 from shared.auth import Authenticator, Principal
 from shared.problems import Problem, unavailable
 
@@ -80,8 +80,9 @@ async def _send_all(stream: LiveStream, send: Send) -> None:
                 begin = orjson.dumps({"id": part.cursor, "type": "reset" if part.reset else "ready"})
                 await send({"type": "websocket.send", "text": begin.decode()})
             else:
-                for sent in part:
-                    await send({"type": "websocket.send", "text": sent.json.decode()})
+                for message in part:
+                    await send({"type": "websocket.send", "text": message.json.decode()})
+                    sent([message])
 
 
 async def _until_gone(receive: Receive) -> None:
