@@ -54,8 +54,11 @@ PORTS: Final = {
     "KAFKA_BOOTSTRAP_SERVERS": {9092, 9093},
     "PERSONAL_DATA_KEYS_URL": {8000},
     "JWKS_URL": {443},
+    "OTEL_EXPORTER_OTLP_ENDPOINT": {4318},
 }
 """The port behind each address."""
+OPENTELEMETRY: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""What OpenTelemetry's own exporter reads."""
 IMAGE: Final = {"HOST": "0.0.0.0", "PORT": "8000", "LOG_FORMAT": "json"}
 """What the image itself sets."""
 
@@ -144,7 +147,7 @@ def test_the_environment_of_each_process_is_what_its_settings_read(
     for name, process in built.processes().items():
         known = {field.upper() for field in SETTINGS[name].model_fields}
         environment = process.environment(SECRETS)
-        assert environment.keys() <= known, f"{name} is told what it does not read"
+        assert environment.keys() <= known | OPENTELEMETRY, f"{name} is told what it does not read"
         with monkeypatch.context() as patch:
             for variable in known:
                 patch.delenv(variable, raising=False)

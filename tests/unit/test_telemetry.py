@@ -2,10 +2,13 @@
 
 import json
 import logging
+import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
+from opentelemetry.trace import SpanKind
 from starlette.types import Receive, Scope, Send
 
 from shared.problems import NOT_FOUND, Problem, ProblemResponses, send_bytes, unavailable
@@ -14,6 +17,7 @@ from shared.telemetry import (
     Operations,
     Readiness,
     RequestMetrics,
+    configure_tracing,
     name_route,
     new_registry,
     new_traceparent,
@@ -22,6 +26,7 @@ from shared.telemetry import (
     traceparent,
 )
 from shared.telemetry.logs import JsonFormatter
+from shared.telemetry.tracing import start_span, stop_tracing
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -154,3 +159,32 @@ def test_a_log_line_is_one_json_object() -> None:
     assert "\n" not in line
     entry = json.loads(line)
     assert (entry["message"], entry["level"], entry["service"]) == ("a b\n", "info", "command")
+
+
+async def test_nobody_traces_unless_the_environment_says_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", raising=False)
+    configure_tracing("test")
+    assert start_span("nothing", TRACE, SpanKind.CLIENT, {}) is None
+    assert (await client().get("/", headers={"traceparent": TRACE})).json()[1] == TRACE
+
+
+async def test_requests_are_spans_of_their_callers_traces_and_a_collector_that_is_away_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody_listens:
+        port = nobody_listens.getsockname()[1]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    configure_tracing("test")
+    try:
+        own = (await client().get("/", headers={"traceparent": TRACE})).json()[1]
+        assert own[:36] == TRACE[:36]
+        assert own[36:52] != TRACE[36:52]
+        fresh = (await client().get("/")).json()[1]
+        assert parse_traceparent(fresh.encode()) == fresh
+        assert fresh[3:35] != own[3:35]
+        began = time.monotonic()
+    finally:
+        stop_tracing()
+    assert time.monotonic() - began < 5
+    assert start_span("nothing", TRACE, SpanKind.CLIENT, {}) is None
