@@ -13,7 +13,7 @@ from tests.bench.lines import Line, show
 
 Bench = Callable[[Path], Awaitable[list[Line]]]
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
-    "command": (command.accepted_orders, command.appending),
+    "command": (command.accepted_orders, command.appending, command.loading),
     "relay": (relay.draining,),
     "projection": (projection.catching_up,),
     "query": (query.reading,),

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -19,11 +20,13 @@ from deploy.local.tokens import token
 from services.command.domain import product
 from services.command.store.commands import Accepted, Answer, Command, Decided
 from services.command.store.engine import CommandStore
+from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from shared.money import Money
 from tests.bench.lines import Line
 from tests.bench.load import closed_loop, open_loop, post
 from tests.bench.processes import SECRET, pin, running
+from tests.integration.test_command_store import history_of, offer, opened
 from tests.servers import start_postgres
 
 SECONDS: Final = 8.0
@@ -103,6 +106,36 @@ async def appending(folder: Path) -> list[Line]:
             baseline=raw,
             bar=4,
         ),
+    ]
+
+
+async def loading(folder: Path) -> list[Line]:
+    """A stream of 10,000 events against one of 100, loaded again and again."""
+    server = await start_postgres(folder / "long" / "server")
+    try:
+        await migrate(server.url)
+        async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+            for name, length in (("long", 10_000), ("short", 100)):
+                await connection.execute(history_of(name, length).encode())
+            async with opened(server.url) as store:
+                for name in ("long", "short"):
+                    await store.execute(offer(name))  # who meets a long stream saves a snapshot
+            took = {}
+            for name in ("long", "short"):
+                asked = [offer(name)]
+                rate = await _for(3, 1, partial(load, connection, asked, []))
+                took[name] = 1000 / rate
+    finally:
+        await server.stop()
+    return [
+        Line(
+            name="loading 10,000 events / 100 events",
+            value=took["long"],
+            baseline=took["short"],
+            bar=2,
+            unit="ms",
+            at_most=True,
+        )
     ]
 
 

@@ -27,7 +27,9 @@ from services.command.store.commands import (
 from services.command.store.engine import CommandStore
 from services.command.store.errors import KeyReusedError, StoreUnavailableError
 from services.command.store.housekeeping import expire_idempotency_keys
+from services.command.store.loading import load
 from services.command.store.migrate import migrate
+from services.command.store.snapshots import EVERY
 from shared.money import Money
 from tests.servers import Server, eventually
 
@@ -99,6 +101,22 @@ def cancel(order_id: str, **more: Any) -> Command[Any]:
 def ship(order_id: str, **more: Any) -> Command[Any]:
     body = order.ShipOrder(order_id=order_id, tracking_number="T")
     return command(order.ORDER, order_id, lambda state, _: order.ship(state, body), **more)
+
+
+def history_of(product_id: str, length: int) -> str:
+    """Stores a product that was listed and renamed again and again, to `n<length>` at last."""
+    return f"""
+        INSERT INTO events
+            (stream_id, version, event_id, category, subject, type, schema_version, data, metadata,
+            occurred_at)
+        SELECT 'products/{product_id}', version, gen_random_uuid(), 'products', '{product_id}',
+            CASE version WHEN 1 THEN 'ProductListed' ELSE 'ProductRenamed' END, 1,
+            jsonb_build_object('productId', '{product_id}', 'name', 'n' || version)
+                || CASE version WHEN 1 THEN '{{"price": "19.90"}}'::jsonb ELSE '{{}}'::jsonb END,
+            '{{"actor": "grace"}}', now()
+        FROM generate_series(1, {length}) AS version
+        ORDER BY version
+        RETURNING 1"""
 
 
 @asynccontextmanager
@@ -315,6 +333,23 @@ async def test_a_long_stream_gets_a_snapshot_and_an_older_shape_is_ignored(postg
         executed = await store.execute(offer("lamp", "n119"))
         assert orjson.loads(executed.answer.body)["version"] == 120
         assert await rows(postgres_url, "SELECT version, shape FROM snapshots") == [(120, 1)]
+
+
+async def test_a_stream_of_10_000_events_loads_like_one_of_100(postgres_url: str) -> None:
+    """How long each takes is measured by `make bench ONLY=command`."""
+    for name, length in (("long", 10_000), ("short", 100)):
+        await rows(postgres_url, history_of(name, length))
+    async with opened(postgres_url) as store:
+        for name, length in (("long", 10_000), ("short", 100)):
+            executed = await store.execute(offer(name, f"n{length}"))  # it is called so already
+            assert orjson.loads(executed.answer.body)["version"] == length
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        picture = await load(connection, [offer("long"), offer("short")], [])
+    long, short = picture.streams["products/long"], picture.streams["products/short"]
+    assert (long.version, short.version) == (10_000, 100)
+    assert long.state.name == "n10000"
+    assert long.replayed <= EVERY
+    assert short.replayed <= EVERY
 
 
 async def test_event_times_never_go_back(postgres_url: str) -> None:

@@ -1,0 +1,87 @@
+"""An event type with two schema versions in one store: loaded, decided upon and published alike."""
+
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+
+from services.command.relay.outbox import Outbox
+from services.command.relay.records import Encoder
+from services.command.store.upcasting import UPCASTERS
+from shared.envelope import CloudEvent
+from shared.events import ProductListed
+from tests.integration.test_command_store import Rows, offer, opened, rows, status
+
+pytestmark = pytest.mark.integration
+OLD_EVENT = b"""
+WITH written AS (
+    INSERT INTO events
+        (stream_id, version, event_id, category, subject, type, schema_version, data, metadata, occurred_at)
+    VALUES ('products/lamp', 1, gen_random_uuid(), 'products', 'lamp', 'ProductListed', 1,
+        '{"productId": "lamp", "title": "Lamp", "cents": 1990}', '{"actor": "grace"}', now())
+    RETURNING position, stream_id
+)
+INSERT INTO outbox (position, stream_id, shard_hash)
+SELECT position, stream_id, hashtext(stream_id) & 2147483647 FROM written
+RETURNING 1
+"""
+
+
+def _renamed(data: dict[str, Any]) -> dict[str, Any]:
+    """From a first shape, in which a product had a title and cents."""
+    return {
+        "productId": data["productId"],
+        "name": data["title"],
+        "price": f"{data['cents'] // 100}.{data['cents'] % 100:02}",
+    }
+
+
+@pytest.fixture
+def two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ProductListed` as it is would be its second version."""
+    assert isinstance(UPCASTERS, dict)
+    monkeypatch.setitem(UPCASTERS, ("ProductListed", 1), _renamed)
+    monkeypatch.setattr(ProductListed, "schema_version", 2)
+
+
+async def published(url: str) -> list[CloudEvent]:
+    """What the relay would send now."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        outbox = Outbox(connection, connection, 1, 0)
+        encode = Encoder("http://schemas.example", {"products": 12}, {"products": "i1"})
+        records = [encode(row) for row in await outbox.load(await outbox.oldest(set(), 10))]
+    return [CloudEvent.model_validate(orjson.loads(record.value)) for record in records]
+
+
+@pytest.mark.usefixtures("two_versions")
+async def test_an_old_shape_loads_decides_and_publishes_as_the_new_one_does(postgres_url: str) -> None:
+    await rows(postgres_url, OLD_EVENT.decode())
+    async with opened(postgres_url) as store:
+        # what it says already makes no event; what it does not, one
+        assert await status(store, offer("lamp", "Lamp", 1990)) == 202
+        assert await status(store, offer("lamp", "Better lamp", 1990)) == 202
+        assert await status(store, offer("desk", "Desk", 9900)) == 202
+    stored: Rows = await rows(
+        postgres_url, "SELECT subject, version, type, schema_version FROM events ORDER BY position"
+    )
+    assert stored == [
+        ("lamp", 1, "ProductListed", 1),
+        ("lamp", 2, "ProductRenamed", 1),
+        ("desk", 1, "ProductListed", 2),
+    ]
+    old, _, new = await published(postgres_url)
+    assert old.data == {"productId": "lamp", "name": "Lamp", "price": "19.90"}
+    assert new.data == {"productId": "desk", "name": "Desk", "price": "99.00"}
+    assert {event.dataschema for event in (old, new)} == {"http://schemas.example/schemas/ProductListed/2"}
+
+
+async def test_a_shape_newer_than_the_code_is_refused_and_not_misread(postgres_url: str) -> None:
+    """During a rollout the old code meets events of the new: it decides nothing on them."""
+    newer = OLD_EVENT.replace(b"'ProductListed', 1,", b"'ProductListed', 2,")
+    await rows(postgres_url, newer.decode())
+    async with opened(postgres_url) as store:
+        with pytest.raises(Exception, match="ProductListed in version 2"):
+            await store.execute(offer("lamp", "Other", 1990))
+        assert await status(store, offer("desk", "Desk", 9900)) == 202
+    assert await rows(postgres_url, "SELECT count(*) FROM events") == [(2,)]
