@@ -22,20 +22,13 @@ _LISTENERS: Final = ("INTERNAL", "EXTERNAL", "CONTROLLER")
 _VARIABLE: Final = re.compile(r"\$\{(\w+):\?[^}]*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
-    """The broker; `internal` and `external` are bootstrap servers of its two listeners."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How other teams get in: the broker's address for them, whom to trust, passwords."""
 
-    server: Server
-    internal: str
     external: str
     authority: Path
     secrets: dict[str, str]
-
-    def environment(self, service: str) -> dict[str, str]:
-        """What compose tells a process about Kafka."""
-        told = _environment(service, self.secrets, self.authority)
-        return {**told, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
 
     def options(self, user: str) -> dict[str, Any]:
         """Options of a client of librdkafka, as another team would use it."""
@@ -47,6 +40,19 @@ class Secured:
             "sasl.username": user,
             "sasl.password": self.secrets[f"KAFKA_{user.upper()}_PASSWORD"],
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secured(Access):
+    """The broker; `internal` and `external` are bootstrap servers of its two listeners."""
+
+    server: Server
+    internal: str
+
+    def environment(self, service: str) -> dict[str, str]:
+        """What compose tells a process about Kafka."""
+        told = _environment(service, self.secrets, self.authority)
+        return {**told, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
 
 
 async def start_secured_kafka(folder: Path) -> Secured:
@@ -73,7 +79,13 @@ async def start_secured_kafka(folder: Path) -> Secured:
     }
     kafka = Kafka(folder, JARS, ports["INTERNAL"], ports["CONTROLLER"], properties, topics_job)
     server = await started(await kafka.program(), folder, kafka.bootstrap_servers)
-    return Secured(server, kafka.bootstrap_servers, f"127.0.0.1:{ports['EXTERNAL']}", authority, secrets)
+    return Secured(
+        server=server,
+        internal=kafka.bootstrap_servers,
+        external=f"127.0.0.1:{ports['EXTERNAL']}",
+        authority=authority,
+        secrets=secrets,
+    )
 
 
 def _environment(service: str, secrets: dict[str, str], authority: Path) -> dict[str, str]:
@@ -90,7 +102,7 @@ def _property(name: str) -> str:
     return dotted.replace("...", "-").replace("..", "_")
 
 
-def read(kafka: Secured, topic: str, user: str = "subscriber", **more: Any) -> list[bytes | None]:
+def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> list[bytes | None]:
     """The keys of all records of a topic, read in a group of the user's own; raises what is refused."""
     told = {
         "group.id": f"{user}.{uuid4().hex}",
@@ -118,7 +130,7 @@ def read(kafka: Secured, topic: str, user: str = "subscriber", **more: Any) -> l
     return keys
 
 
-def write(kafka: Secured, topic: str, user: str = "subscriber") -> None:
+def write(kafka: Access, topic: str, user: str = "subscriber") -> None:
     """Send a record; raises what is refused."""
     told: list[KafkaError | None] = []
     producer = Producer(kafka.options(user))

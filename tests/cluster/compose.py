@@ -122,11 +122,14 @@ def build_images() -> None:
 
 
 @contextmanager
-def running(session: pytest.Session, *overlays: str) -> Iterator[Cluster]:
-    """A cluster of `docker-compose.yml` and `overlays`; its logs are kept when a test fails meanwhile."""
+def running(session: pytest.Session, *overlays: str, **settings: str) -> Iterator[Cluster]:
+    """A cluster of `docker-compose.yml` and `overlays`, told these settings too.
+
+    Its logs are kept when a test fails meanwhile.
+    """
     files = {"COMPOSE_FILE": os.pathsep.join(["docker-compose.yml", *overlays])}
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-    cluster = Cluster(f"orders-{uuid4().hex[:8]}", {**completed({}), **ports, **files})
+    cluster = Cluster(f"orders-{uuid4().hex[:8]}", {**completed({}), **ports, **files, **settings})
     failed_before = session.testsfailed
     well = False
     try:
