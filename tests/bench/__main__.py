@@ -15,7 +15,7 @@ Bench = Callable[[Path], Awaitable[list[Line]]]
 BENCHES: Final[dict[str, tuple[Bench, ...]]] = {
     "command": (command.accepted_orders, command.appending, command.loading),
     "relay": (relay.draining,),
-    "projection": (projection.catching_up,),
+    "projection": (projection.catching_up, projection.rebuilding, projection.growing),
     "query": (query.reading,),
 }
 

@@ -1,4 +1,4 @@
-"""The projection catching up: all read models, against raw upserts of the order documents alone."""
+"""The projection, all read models: against raw upserts of the order documents alone; rebuilt; grown large."""
 
 import asyncio
 import time
@@ -6,16 +6,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ReplaceOne, WriteConcern
+from pymongo import IndexModel, ReplaceOne, WriteConcern
 
 from deploy.local.state import free_ports
+from shared.documents import INDEXES, ORDERS
 from tests.bench.lines import Line
-from tests.bench.processes import running
-from tests.bench.relay import drained
+from tests.bench.processes import finished, running
+from tests.bench.relay import drained, fill
 from tests.bench.system import System, servers
+from tests.servers import eventually
 
 EVENTS: Final = 40_000
+REBUILT: Final = 100_000
+FEW: Final = 10_000
+MANY: Final = 1_000_000
+WINDOW: Final = 50_000
 BATCH: Final = 1000
 
 
@@ -41,6 +48,89 @@ async def catching_up(folder: Path) -> list[Line]:
     ]
 
 
+async def rebuilding(folder: Path) -> list[Line]:
+    """A rebuild as an operator runs it: filled, compared with the live documents, switched to."""
+    async with servers(folder) as system:
+        await published(system, REBUILT)
+        environment = {**system.environment, "PORT": str(free_ports(1)[0])}
+        async with running("services.projection", environment=environment):
+            first = await _rate(_checkpoints(system, "orders"), 0, REBUILT)
+            started = time.perf_counter()
+            await finished("services.projection", "rebuild", environment=environment)
+            again = REBUILT / (time.perf_counter() - started)
+    return [
+        Line(
+            name="rebuild of 100,000 events, compared and switched / catching up",
+            value=again,
+            baseline=first,
+            bar=1,
+        )
+    ]
+
+
+async def growing(folder: Path) -> list[Line]:
+    """The cost of an event among few orders and among many."""
+    async with servers(folder) as system:
+        await published(system, MANY + WINDOW)
+        environment = {**system.environment, "PORT": str(free_ports(1)[0])}
+        async with running("services.projection", environment=environment):
+            checkpoints = _checkpoints(system, "orders")
+            few = await _rate(checkpoints, FEW, FEW + WINDOW)
+            many = await _rate(checkpoints, MANY, MANY + WINDOW)
+    return [
+        Line(
+            name="projection, time per event at 1,000,000 orders / at 10,000",
+            value=1e6 / many,
+            baseline=1e6 / few,
+            bar=1.25,
+            unit="µs",
+            at_most=True,
+        )
+    ]
+
+
+async def published(system: System, count: int) -> None:
+    """So many new orders in the topic."""
+    url = system.environment["POSTGRES_URL"]
+    await fill(url, count, announced=True)
+    environment = {**system.environment, "PORT": str(free_ports(1)[0])}
+    async with (
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+        running("services.command", "relay", environment=environment),
+    ):
+
+        async def all_sent() -> bool:
+            cursor = await connection.execute("SELECT NOT EXISTS (SELECT FROM outbox)")
+            row = await cursor.fetchone()
+            return row is not None and bool(row[0])
+
+        await eventually(all_sent, f"{count} events are published", count / 1000, every=0.5)
+
+
+def _checkpoints(system: System, database: str) -> Any:
+    return AsyncIOMotorClient(system.environment["MONGODB_URL"])[database].checkpoints
+
+
+async def _rate(checkpoints: Any, first: int, last: int) -> float:
+    """Events a second between those two, as soon as they are passed; from the first batch on for 0."""
+    begun = await _reached(checkpoints, first + 1)
+    started = time.perf_counter()
+    ended = await _reached(checkpoints, last)
+    return (ended - begun) / (time.perf_counter() - started)
+
+
+async def _reached(checkpoints: Any, count: int) -> int:
+    passed = 0
+
+    async def there() -> bool:
+        nonlocal passed
+        passed = await _passed(checkpoints)
+        return passed >= count
+
+    await eventually(there, f"{count} events are passed", 60 + count / 1000, every=0.02)
+    return passed
+
+
 async def projected(system: System, database: str, instances: int) -> float:
     """Events a second from the first one seen to the last, into a database of its own."""
     ports = free_ports(instances)
@@ -48,16 +138,10 @@ async def projected(system: System, database: str, instances: int) -> float:
     contexts = [
         running("services.projection", environment={**environment, "PORT": str(port)}) for port in ports
     ]
-    checkpoints: Any = AsyncIOMotorClient(system.environment["MONGODB_URL"])[database].checkpoints
     for context in contexts:
         await context.__aenter__()
     try:
-        first, started = 0, 0.0
-        while (passed := await _passed(checkpoints)) < EVENTS:
-            if not first and passed:
-                first, started = passed, time.perf_counter()
-            await asyncio.sleep(0.02)
-        return (EVENTS - first) / (time.perf_counter() - started)
+        return await _rate(_checkpoints(system, database), 0, EVENTS)
     finally:
         for context in contexts:
             await context.__aexit__(None, None, None)
@@ -69,13 +153,13 @@ async def _passed(checkpoints: Any) -> int:
 
 
 async def raw_upserts(url: str, count: int) -> float:
-    """Order documents a second by motor's bulk upserts, no transaction, durable on a majority."""
+    """Order documents a second by motor's bulk upserts, indexed alike; on a majority, no transaction."""
     orders: Any = AsyncIOMotorClient(url).bench.get_collection(
         "orders", write_concern=WriteConcern("majority", j=True)
     )
     now = datetime.now(UTC)
     items = [{"productId": f"p{n}", "productName": "Lamp", "quantity": 1, "price": 1990} for n in range(3)]
-    await orders.create_index([("customerId", 1), ("createdAt", -1), ("_id", -1)])
+    await orders.create_indexes([IndexModel(keys) for keys in INDEXES[ORDERS]])
     started = time.perf_counter()
     for first in range(0, count, BATCH):
         documents = [
