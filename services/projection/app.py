@@ -1,7 +1,6 @@
 """The projection service, wired: settings in, documents out."""
 
 import asyncio
-import gc
 import logging
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from services.projection.metrics import ProjectionMetrics
 from services.projection.settings import ProjectionSettings
 from services.projection.store.generations import Generations
 from services.projection.store.heartbeats import Heartbeats
-from services.projection.wiring import Parts, parts
+from services.projection.wiring import Parts, parts, prepare_process
 from shared.problems import METHOD_NOT_ALLOWED, Problem, ProblemResponses, send_bytes
 from shared.settings import read_settings
 from shared.telemetry import (
@@ -128,11 +127,7 @@ def main() -> None:
     settings = read_settings(ProjectionSettings)
     configure_logging(settings.log_level, settings.log_format, service="projection")
     configure_tracing("projection")
-    # it logs each attempt to connect; what is away is said once, above
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    # a batch makes many thousand objects, none of them in cycles: looking for those took a third of the time
-    gc.set_threshold(100_000, 20, 50)
-    gc.freeze()
+    prepare_process()
     run(_run(settings))
 
 

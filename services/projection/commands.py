@@ -1,7 +1,5 @@
 """Runs one command of the service against its stores, and ends."""
 
-import asyncio
-import logging
 from argparse import Namespace
 
 from aiokafka.errors import KafkaError
@@ -13,18 +11,18 @@ from services.projection.letters import commands as letters
 from services.projection.metrics import ProjectionMetrics
 from services.projection.rebuilding import commands as rebuilding
 from services.projection.settings import ProjectionSettings
-from services.projection.wiring import Parts, parts
+from services.projection.wiring import Parts, parts, prepare_process
 from shared.settings import read_settings
-from shared.telemetry import configure_logging
+from shared.telemetry import configure_logging, run
 
 
 def main(arguments: Namespace) -> int:
     """Run the command that was typed; its exit status."""
     settings = read_settings(ProjectionSettings)
     configure_logging(settings.log_level, settings.log_format, service="projection")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    prepare_process()
     try:
-        return asyncio.run(_run(settings, arguments))
+        return run(_run(settings, arguments))
     except (ProjectionError, KafkaError, OSError) as error:
         Console(stderr=True).print(f"Not done: {error}.", markup=False)
         return 1

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Generator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from shared.telemetry.one_write import OneWriteProtocol
 from shared.telemetry.tracing import stop_tracing
 
+T = TypeVar("T")
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than clients keep a connection that idles, so that they seldom send into one just closed."""
@@ -61,13 +62,13 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
         listening.close()
 
 
-def run(process: Coroutine[Any, Any, None]) -> None:
-    """Run a whole process on uvicorn's choice of event loop: uvloop where there is one."""
+def run(process: Coroutine[Any, Any, T]) -> T:
+    """Run a whole process, to its result, on uvicorn's choice of event loop: uvloop where there is one."""
     try:
         with asyncio.Runner(
             loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()
         ) as runner:
-            runner.run(process)
+            return runner.run(process)
     finally:
         stop_tracing()
 

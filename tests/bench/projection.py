@@ -54,13 +54,14 @@ async def rebuilding(folder: Path) -> list[Line]:
         await published(system, REBUILT)
         environment = {**system.environment, "PORT": str(free_ports(1)[0])}
         async with running("services.projection", environment=environment):
-            first = await _rate(_checkpoints(system, "orders"), 0, REBUILT)
-            started = time.perf_counter()
-            await finished("services.projection", "rebuild", environment=environment)
-            again = REBUILT / (time.perf_counter() - started)
+            checkpoints = _checkpoints(system, "orders")
+            first = await _rate(checkpoints, 0, REBUILT)
+            rebuild = asyncio.create_task(finished("services.projection", "rebuild", environment=environment))
+            again = await _rate(checkpoints, REBUILT, 2 * REBUILT)
+            await rebuild
     return [
         Line(
-            name="rebuild of 100,000 events, compared and switched / catching up",
+            name="rebuild of 100,000 events beside the live service / catching up",
             value=again,
             baseline=first,
             bar=1,

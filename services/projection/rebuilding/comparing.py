@@ -4,6 +4,7 @@ Both are halted for a moment, in which a snapshot is taken; the documents of tha
 leisure, while both go on. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from shared.documents import GENERATIONS, ORDER_HISTORY, ReadModel, collection
 _VOLATILE: Final[Mapping[str, tuple[str, ...]]] = {ORDER_HISTORY: ("projectedAt",)}
 """Fields that say when, not what."""
 _BATCH: Final = 2000
+_RAW: Final = CodecOptions(document_class=RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +60,50 @@ async def differences(
                 await (
                     mongo[GENERATIONS].with_options(read_concern=ReadConcern()).find_one({}, session=session)
                 )
-            first = _documents(mongo, session, collection(read_model, live), read_model)
-            second = _documents(mongo, session, collection(read_model, new), read_model)
-            async for left, right in _paired(first, second):
-                yield _compare(read_model, left, right)
+            first = _batches(mongo, session, collection(read_model, live), read_model)
+            second = _batches(mongo, session, collection(read_model, new), read_model)
+            left, right = await _both(first, second)
+            while left is not None and left == right:
+                for _ in range(_count(left)):
+                    yield None
+                left, right = await _both(first, second)
+            # from where the batches part, document by document
+            async for one, other in _paired(_documents(left, first), _documents(right, second)):
+                yield _compare(read_model, one, other)
 
 
-def _documents(
+def _batches(
     mongo: Mongo, session: AsyncIOMotorClientSession, name: str, read_model: ReadModel
-) -> AsyncIterator[RawBSONDocument]:
-    raw: Any = mongo[name].with_options(
-        codec_options=CodecOptions(document_class=RawBSONDocument), read_concern=ReadConcern()
-    )
+) -> AsyncIterator[bytes]:
+    """The documents by their ids, one after the other in bytes, so many at a time as the server sends."""
     hidden = dict.fromkeys(_VOLATILE.get(read_model, ()), 0)
-    found: AsyncIterator[RawBSONDocument] = raw.find(
+    raw: Any = mongo[name].with_options(read_concern=ReadConcern())
+    found: AsyncIterator[bytes] = raw.find_raw_batches(
         {}, hidden or None, session=session, batch_size=_BATCH
     ).sort("_id", 1)
     return found
+
+
+async def _both(
+    first: AsyncIterator[bytes], second: AsyncIterator[bytes]
+) -> tuple[bytes | None, bytes | None]:
+    return await asyncio.gather(anext(first, None), anext(second, None))
+
+
+def _count(batch: bytes) -> int:
+    """How many documents it holds: each begins with its length (https://bsonspec.org/spec.html)."""
+    count = place = 0
+    while place < len(batch):
+        place += int.from_bytes(batch[place : place + 4], "little")
+        count += 1
+    return count
+
+
+async def _documents(batch: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIterator[RawBSONDocument]:
+    while batch is not None:
+        for document in bson.decode_all(batch, _RAW):
+            yield document
+        batch = await anext(rest, None)
 
 
 async def _paired(
