@@ -20,13 +20,22 @@ FILL: Final = b"""
 WITH written AS (
     INSERT INTO events
         (stream_id, version, event_id, category, subject, type, schema_version, data, metadata, occurred_at)
-    SELECT 'orders/' || id, 1, id, 'orders', id, 'OrderCreated', 1,
+    SELECT 'orders/' || id, 1, gen_random_uuid(), 'orders', id, 'OrderCreated', 1,
         jsonb_build_object('orderId', id, 'customerId', 'ada', 'total', '59.70', 'items', (
             SELECT jsonb_agg(jsonb_build_object('productId', 'p' || n, 'productName', 'Lamp', 'quantity', 1,
                 'price', '19.90')) FROM generate_series(1, 3) AS n)),
         '{"actor": "ada", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-          "receivedAt": "2026-11-23T10:00:00.000Z", "requestId": "r"}', now()
-    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, %(count)s)) AS made
+          "receivedAt": "2026-11-23T10:00:00.000Z", "requestId": "r"}', at
+    FROM (
+        -- a millisecond apart, with ids that begin with the time, as the service makes them (RFC 9562, 5.7)
+        SELECT at,
+            overlay(gen_random_uuid()::text PLACING left(time, 8) || '-' || right(time, 4) FROM 1 FOR 13)
+                AS id
+        FROM generate_series(1, %(count)s) AS number,
+            LATERAL (SELECT date_trunc('milliseconds', now()) + number * interval '1 ms' AS at) AS moment,
+            LATERAL (SELECT lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') AS time) AS digits
+        ORDER BY number
+    ) AS made
     RETURNING position, stream_id
 )
 INSERT INTO outbox (position, stream_id, shard_hash)

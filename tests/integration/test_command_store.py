@@ -25,7 +25,7 @@ from services.command.store.commands import (
     VersionMismatch,
 )
 from services.command.store.engine import CommandStore
-from services.command.store.errors import KeyReusedError, StoreUnavailableError
+from services.command.store.errors import ContendedError, KeyReusedError, StoreUnavailableError
 from services.command.store.housekeeping import expire_idempotency_keys
 from services.command.store.loading import load
 from services.command.store.migrate import migrate
@@ -350,6 +350,16 @@ async def test_a_stream_of_10_000_events_loads_like_one_of_100(postgres_url: str
     assert long.state.name == "n10000"
     assert long.replayed <= EVERY
     assert short.replayed <= EVERY
+
+
+async def test_what_is_taken_for_a_new_stream_and_is_none_stores_nothing(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        assert await statuses(store, register("ada"), offer("lamp")) == [202, 202]
+        new = place("ada", "lamp", order_id="o", begins=True)
+        assert await status(store, new) == 202
+        with pytest.raises(ContendedError):
+            await store.execute(new)
+    assert await rows(postgres_url, "SELECT version FROM events WHERE subject = 'o'") == [(1,)]
 
 
 async def test_event_times_never_go_back(postgres_url: str) -> None:

@@ -31,11 +31,12 @@ _NO_ORDER: Final = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A decision to be taken on the stream of `subject`."""
+    """A decision to be taken on the stream of `subject`, an id just made when it `begins`."""
 
     subject: str
     decide: Callable[[Any, Facts], Sequence[Event]]
     needs: Needs = NO_NEEDS
+    begins: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,10 @@ def _place_order(_: str, caller: Principal, body: NewOrder) -> Asked:
     command = order.PlaceOrder(order_id=order_id, customer_id=caller.sub, lines=lines)
     needs = Needs(products=tuple(line.product_id for line in lines), customer=caller.sub)
     return Asked(
-        subject=order_id, decide=lambda state, facts: order.place(state, command, facts), needs=needs
+        subject=order_id,
+        decide=lambda state, facts: order.place(state, command, facts),
+        needs=needs,
+        begins=True,
     )
 
 

@@ -73,6 +73,7 @@ class CommandEndpoint:
                 aggregate=route.aggregate,
                 decide=asked.decide,
                 needs=asked.needs,
+                begins=asked.begins,
                 expected=expected,
                 idempotency=None if key is None else _idempotency(scope, caller, key, body),
                 actor=caller.sub,

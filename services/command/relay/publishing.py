@@ -19,6 +19,10 @@ CHUNK: Final = 1000
 _AHEAD: Final = 1
 _LOOK_SECONDS: Final = 0.25
 _TURN_SECONDS: Final = 0.5
+_FEW: Final = 100
+_TOGETHER_SECONDS: Final = 0.02
+"""A few events wait so long for others to be done with: the look at the topics and the commit cost as much as
+their sending."""
 
 
 @dataclass(slots=True)
@@ -90,9 +94,10 @@ class Publisher:
             if self._lock.wanted.is_set() and (not positions or time.monotonic() > turn_ends):
                 await self._give_way()
                 turn_ends = time.monotonic() + _TURN_SECONDS
-            elif positions:
+                continue
+            if positions:
                 await self._read.put(await self._chunk(positions))
-            else:
+            if len(positions) < CHUNK:  # that was all, unless there was word of more meanwhile
                 await self._idle()
 
     async def _idle(self) -> None:
@@ -131,6 +136,8 @@ class Publisher:
     async def _deleting(self) -> None:
         while True:
             chunks = [await self._sent.get()]
+            if len(chunks[0].positions) < _FEW and not (self._stopping or self._lock.wanted.is_set()):
+                await asyncio.sleep(_TOGETHER_SECONDS)
             while not self._sent.empty():
                 chunks.append(self._sent.get_nowait())
             # only now is it certain that they are in the topics of today

@@ -87,7 +87,8 @@ class Command(Generic[S]):
 
     `decide` is pure and raises a domain `Rejection`; it may be called several times. `expected` is the
     version the stream must have (`"*"`: any but none). `answer` turns the outcome into what the caller is
-    told. `received_at` is when the request arrived.
+    told. `received_at` is when the request arrived. With `begins`, the stream's id was made for it: there is
+    nothing to load.
     """
 
     category: Category
@@ -95,6 +96,7 @@ class Command(Generic[S]):
     aggregate: Aggregate[S]
     decide: Callable[[S, Facts], Sequence[Event]]
     needs: Needs = NO_NEEDS
+    begins: bool = False
     expected: int | Literal["*"] | None = None
     idempotency: Idempotency | None = None
     actor: str

@@ -64,13 +64,18 @@ async def load(
     `attempted` are ids of events that a commit whose answer was lost may have stored.
     """
     picture = Picture()
-    by_stream = {command.stream_id: command for command in commands}
+    picture.streams.update(
+        (command.stream_id, Loaded(command.aggregate.initial, 0, None, 0))
+        for command in commands
+        if command.begins
+    )
+    by_stream = {command.stream_id: command for command in commands if not command.begins}
     products = sorted({name for command in commands for name in command.needs.products})
     customers = sorted({command.needs.customer for command in commands if command.needs.customer})
     people = sorted(command.subject for command in by_stream.values() if command.category == "customers")
     idempotent = [command.idempotency for command in commands if command.idempotency is not None]
     async with connection.pipeline():
-        streams = await connection.execute(
+        streams = by_stream and await connection.execute(
             sql("load_streams"),
             {
                 "streams": list(by_stream),
@@ -102,7 +107,8 @@ async def load(
             picture.remembered[user, key] = Remembered(stream, fingerprint, answer)
     if stored:
         picture.stored_events.update(event_id for (event_id,) in await stored.fetchall())
-    _rebuild(picture, by_stream, await streams.fetchall())
+    if streams:
+        _rebuild(picture, by_stream, await streams.fetchall())
     return picture
 
 
