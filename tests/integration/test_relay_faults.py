@@ -133,13 +133,16 @@ async def test_a_lost_listening_connection_costs_latency_only(
 async def test_two_relays_share_the_shards_and_one_takes_over_all(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
-    events = counted(100, 10)
     async with relay(postgres_url, brokers, tmp_path / "first.log", RELAY_SHARDS="3") as first:
         await first.says("publishing shard")
         async with relay(postgres_url, brokers, tmp_path / "second.log", RELAY_SHARDS="3") as second:
             await second.says("standing by")
-            await store(postgres_url, events)
+            for version in range(1, 11):  # while one of three shards is handed over
+                await store(postgres_url, [(f"orders/s{n}", version) for n in range(100)])
+            await first.says("shard 2 goes to another relay")
+            await second.says("publishing shard 2 of 3")
             await published(postgres_url)
+            assert len(await read(brokers)) == 1000, "nothing is sent twice for it"
             await first.kill()
             await store(postgres_url, [(f"orders/s{n}", 11) for n in range(100)])
             await published(postgres_url, 5)

@@ -12,6 +12,7 @@ from services.command.relay.connecting import Connection
 from services.command.relay.sql import sql
 
 _SHARDS: Final = 0x7265_6C61
+_MEMBERS: Final = 0x6D65_6D62
 _GATE: Final = 0x6761_7465
 _PING_SECONDS: Final = 1.0
 _CALL_SECONDS: Final = 0.005
@@ -26,6 +27,19 @@ class PublisherLock:
         self._key = shards << 16 | shard
         self.wanted = asyncio.Event()
         """Somebody waits for the gate."""
+
+    async def join(self) -> None:
+        """Be counted among those who publish the shard or stand by for it, as long as the session lasts."""
+        await self._connection.execute(
+            "SELECT pg_advisory_lock_shared(%s::int, %s::int)", [_MEMBERS, self._key]
+        )
+
+    async def members(self) -> int:
+        """How many joined, we among them."""
+        cursor = await self._connection.execute(sql("count_members"), {"lock": _MEMBERS, "key": self._key})
+        row = await cursor.fetchone()
+        assert row is not None, "a count has a row"
+        return int(row[0])
 
     async def try_acquire(self) -> bool:
         """Take the shard, if nobody else has it and all divide alike; then wait for the gate."""

@@ -11,6 +11,7 @@ from services.command.relay.connecting import connect
 from services.command.relay.listening import Listener
 from services.command.relay.metrics import RelayMetrics
 from services.command.relay.shard import Shard
+from services.command.relay.shares import Shares
 from services.command.settings import RelaySettings
 from shared.settings import read_settings
 from shared.telemetry import (
@@ -47,7 +48,10 @@ async def _run(settings: RelaySettings) -> None:
     metrics = RelayMetrics(registry)
     cluster = Cluster(settings)
     listener = Listener(url)
-    shards = [Shard(settings, each, cluster, listener, metrics) for each in range(settings.relay_shards)]
+    shares = Shares(settings.relay_shards)
+    shards = [
+        Shard(settings, each, shares, cluster, listener, metrics) for each in range(settings.relay_shards)
+    ]
 
     async def postgres() -> str | None:
         try:

@@ -20,10 +20,12 @@ from services.command.relay.outbox import Outbox, put_aside
 from services.command.relay.publishing import Publisher
 from services.command.relay.records import Encoder, RefusedError
 from services.command.relay.sending import BatchRefusedError, Place, Sender, producer
+from services.command.relay.shares import HandedOverError, Shares
 from services.command.settings import RelaySettings
 from shared.topics import CATEGORIES, HEARTBEATS
 
 _STANDBY_SECONDS: Final = 0.25
+_SHARE_SECONDS: Final = 1.0
 _DEPTH_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 5.0
 _BACKOFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
@@ -46,10 +48,17 @@ class Shard:
     """One shard, for which this process publishes or stands by."""
 
     def __init__(
-        self, settings: RelaySettings, shard: int, cluster: Cluster, listener: Listener, metrics: RelayMetrics
+        self,
+        settings: RelaySettings,
+        shard: int,
+        shares: Shares,
+        cluster: Cluster,
+        listener: Listener,
+        metrics: RelayMetrics,
     ) -> None:
         self._settings = settings
         self._number = shard
+        self._shares = shares
         self._url = settings.postgres_url.get_secret_value()
         self._cluster = cluster
         self._listener = listener
@@ -65,6 +74,8 @@ class Shard:
         while True:
             try:
                 await self._session()
+            except* HandedOverError:
+                _log.info("shard %d goes to another relay", self._number)
             except* FAULTS as group:
                 self._note(group)
             await asyncio.sleep(_BACKOFF_SECONDS[min(self._failed, len(_BACKOFF_SECONDS)) - 1])
@@ -94,12 +105,33 @@ class Shard:
     async def _session(self) -> None:
         async with await connect(self._url, mortal=True) as session:
             lock = PublisherLock(session, self._settings.relay_shards, self._number)
-            while not await lock.try_acquire():
-                self._standing_by()
-                await asyncio.sleep(_STANDBY_SECONDS)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(lock.keep())
-                tasks.create_task(self._keep_publishing(session, lock))
+            await lock.join()
+            try:
+                while not await self._acquire(lock):
+                    self._standing_by()
+                    await asyncio.sleep(_STANDBY_SECONDS)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(lock.keep())
+                    tasks.create_task(self._keep_publishing(session, lock))
+                    tasks.create_task(self._hand_over(lock))
+            finally:
+                self._shares.drop(self._number)
+
+    async def _acquire(self, lock: PublisherLock) -> bool:
+        if not self._shares.take(self._number, await lock.members()):
+            return False
+        if await lock.try_acquire():
+            return True
+        self._shares.drop(self._number)
+        return False
+
+    async def _hand_over(self, lock: PublisherLock) -> None:
+        """Let go of the shard once others should have it, when nothing of it is on its way."""
+        while True:
+            if self._shares.is_surplus(self._number, await lock.members()):
+                await self.drain()
+                raise HandedOverError
+            await asyncio.sleep(_SHARE_SECONDS)
 
     def _standing_by(self) -> None:
         if self.fault is not None:
