@@ -11,6 +11,8 @@ from typing import Final
 from uuid import uuid4
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from deploy.environment import completed
 from deploy.local.state import free_ports
@@ -56,6 +58,12 @@ class Cluster:
     def containers(self, service: str) -> list[str]:
         """The ids of a service's containers."""
         return self.compose("ps", "-q", service).split()
+
+    def samples(self, container: str) -> list[Sample]:
+        """What one of our processes answers to `/metrics`, which the edge does not pass."""
+        ask = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+        families = text_string_to_metric_families(docker("exec", container, "python", "-c", ask))
+        return [sample for family in families for sample in family.samples]
 
     def kill(self, container: str) -> None:
         """End its process from outside: `docker kill` would suppress the restart policy."""

@@ -87,6 +87,40 @@ async def all_of(buyer: Person) -> list[str]:
     return found
 
 
+SHARES = {
+    "command": ("http_request_duration_seconds_count", {"route": "/orders", "status": "202"}),
+    "query": ("http_request_duration_seconds_count", {"route": "/orders", "status": "200"}),
+    "projection": ("projection_events_total", {"topic": "orders"}),
+    "relay": ("relay_published_total", {"topic": "orders"}),
+}
+"""The figure by which each replica shows that it works."""
+
+
+def shares(cluster: Cluster, service: str) -> list[float]:
+    """What each replica of a service has done so far."""
+    name, labels = SHARES[service]
+    return [
+        sum(
+            sample.value
+            for sample in cluster.samples(container)
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+        for container in cluster.containers(service)
+    ]
+
+
+async def all_take_their_share(cluster: Cluster, buyer: Person) -> None:
+    """Wait until each replica has done some of the work."""
+    for service in SHARES:
+
+        async def shared(service: str = service) -> bool:
+            await buyer.get("/orders")
+            done = await asyncio.to_thread(shares, cluster, service)
+            return len(done) == 2 and all(done)
+
+        await eventually(shared, f"each replica of {service} takes its share", 60, every=0.5)
+
+
 async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
     cluster: Cluster, system: System
 ) -> None:
@@ -98,6 +132,7 @@ async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
         placed: list[str] = []
         stopping = asyncio.Event()
         load = asyncio.create_task(ordering(buyer, lamp, placed, stopping))
+        await all_take_their_share(cluster, buyer)
         for service in ("command", "relay", "projection", "query", "kafka", "mongodb", "postgres"):
             wanted = len(placed) + 20
 
