@@ -50,8 +50,10 @@ async def accepted_orders(folder: Path) -> list[Line]:
             request = post("/orders", BODY, Authorization=f"Bearer {token(SECRET, 'ada')}")
             await closed_loop(port, request, CONNECTIONS, 2)
             peak = await closed_loop(port, request, CONNECTIONS, SECONDS)
-            half = await open_loop(port, request, peak.rate / 2, SECONDS)
-        for outcome in (peak, half):
+            # a stall of the machine's disk tells nothing of us: the middle one of three counts
+            halves = [await open_loop(port, request, peak.rate / 2, SECONDS) for _ in range(3)]
+            half = sorted(halves, key=lambda outcome: outcome.quantile(0.99))[1]
+        for outcome in (peak, *halves):
             assert set(outcome.statuses) == {202}, outcome.statuses
     finally:
         await server.stop()
@@ -63,7 +65,7 @@ async def accepted_orders(folder: Path) -> list[Line]:
             bar=0.4,
         ),
         Line(
-            name=f"p99 of an accepted order at half the peak ({half.rate:.0f}/s) / 25 ms",
+            name=f"p99 of an accepted order at half the peak ({half.rate:.0f}/s), median of 3 / 25 ms",
             value=half.quantile(0.99),
             baseline=25,
             bar=1,

@@ -82,6 +82,7 @@ class Writer:
         self._generation = generation
         self._checkpoints = Checkpoints(mongo, generation)
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._light_turn = asyncio.Lock()
         self._waiting: list[Batch] = []
 
     async def load(self, read_model: str, ids: Iterable[str]) -> Documents:
@@ -110,18 +111,20 @@ class Writer:
         """
         batch = Batch(place, start, to, event_at, writes, list(parked))
         self._waiting.append(batch)
-        async with self._turn:
+        # light ones wait for each other: those that come meanwhile share the next transaction
+        async with self._light_turn if batch.weight <= _TOGETHER else self._turn:
             if batch in self._waiting:
-                await self._write_together(self._next())
+                await self._write_together(self._next(batch))
         return await batch.written
 
-    def _next(self) -> list[Batch]:
-        """The batches that have waited longest, as many as make a light transaction; at least one."""
-        taken = [self._waiting.pop(0)]
-        weight = taken[0].weight
-        while self._waiting and weight + self._waiting[0].weight <= _TOGETHER:
-            weight += self._waiting[0].weight
-            taken.append(self._waiting.pop(0))
+    def _next(self, first: Batch) -> list[Batch]:
+        """The batch whose turn it is, and of those that wait as many as make a light transaction with it."""
+        taken, weight = [first], first.weight
+        for batch in self._waiting:
+            if batch is not first and weight + batch.weight <= _TOGETHER:
+                taken.append(batch)
+                weight += batch.weight
+        self._waiting = [batch for batch in self._waiting if batch not in taken]
         return taken
 
     async def _write_together(self, batches: Sequence[Batch]) -> None:

@@ -1,0 +1,45 @@
+"""Batches of several partitions that wait for a transaction: all are written, light ones together."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+from services.projection.folding.folder import Writes
+from services.projection.store.checkpoints import Checkpoint
+from services.projection.store.connecting import Mongo
+from services.projection.store.writing import Batch, Writer
+from shared.documents import ORDERS
+
+START = Checkpoint(incarnation="i", offset=-1, digest="", writes=0, live=True)
+
+
+class Recorded(Writer):
+    """Writes nowhere, and knows who shared a transaction."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Mongo", None), "1-1")
+        self.transactions: list[list[int]] = []
+
+    async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
+        self.transactions.append([batch.place[1] for batch in batches])
+        await asyncio.to_thread(len, batches)  # others come meanwhile
+        return [START for _ in batches]
+
+    async def take(self, partition: int, documents: int) -> Checkpoint:
+        writes = Writes(inserted={ORDERS: cast("Any", [{}] * documents)}, replaced={}, added={}, feed=[])
+        return await self.write(("orders", partition), START, ("i", 0, "d"), None, writes, [])
+
+
+async def test_light_batches_that_wait_share_a_transaction() -> None:
+    writer = Recorded()
+    await asyncio.gather(*(writer.take(partition, 1) for partition in range(12)))
+    assert writer.transactions == [[0], list(range(1, 12))]
+
+
+async def test_heavy_batches_among_them_keep_nobody_waiting_for_ever() -> None:
+    writer = Recorded()
+    sizes = [1000, 1, 1000, 1000, 1, 1000, 1, 150, 150, 1000, 1, 1000]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(writer.take(partition, size) for partition, size in enumerate(sizes)))
+    assert sorted(partition for each in writer.transactions for partition in each) == list(range(12))
+    assert all([partition] in writer.transactions for partition, size in enumerate(sizes) if size == 1000)
