@@ -4,7 +4,6 @@ Both are halted for a moment, in which a snapshot is taken; the documents of tha
 leisure, while both go on. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -87,7 +86,8 @@ def _batches(
 async def _both(
     first: AsyncIterator[bytes], second: AsyncIterator[bytes]
 ) -> tuple[bytes | None, bytes | None]:
-    return await asyncio.gather(anext(first, None), anext(second, None))
+    # one after the other: a session serves one at a time
+    return await anext(first, None), await anext(second, None)
 
 
 def _count(batch: bytes) -> int:
