@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="orders-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)  # PostgreSQL runs under another user when we are root
         yield Path(name)
+    os.sync()  # what one left to be written is not to slow down the next
 
 
 def main() -> None:

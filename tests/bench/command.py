@@ -1,7 +1,6 @@
 """The command side: accepted orders over HTTP, and appending through the event store alone."""
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -24,8 +23,8 @@ from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from shared.money import Money
 from tests.bench.lines import Line
-from tests.bench.load import closed_loop, open_loop, post
-from tests.bench.processes import SECRET, pin, running
+from tests.bench.load import Outcome, closed_loop, open_loop, post
+from tests.bench.processes import SECRET, running, staying_on
 from tests.integration.test_command_store import history_of, offer, opened
 from tests.servers import start_postgres
 
@@ -40,21 +39,8 @@ async def accepted_orders(folder: Path) -> list[Line]:
     server = await start_postgres(folder / "http" / "server")
     try:
         await migrate(server.url)
-        bare_port, port = free_ports(2)
-        pin(os.getpid(), 1)
-        async with running("tests.bench.bare", str(bare_port), port=bare_port, core=0):
-            bare = await closed_loop(bare_port, post("/orders", BODY), CONNECTIONS, SECONDS)
-        environment = {"POSTGRES_URL": server.url, "JWT_SECRET": SECRET, "PORT": str(port)}
-        async with running("services.command", "api", port=port, core=0, environment=environment):
-            await _stock(port)
-            request = post("/orders", BODY, Authorization=f"Bearer {token(SECRET, 'ada')}")
-            await closed_loop(port, request, CONNECTIONS, 2)
-            peak = await closed_loop(port, request, CONNECTIONS, SECONDS)
-            # a stall of the machine's disk tells nothing of us: the middle one of three counts
-            halves = [await open_loop(port, request, peak.rate / 2, SECONDS) for _ in range(3)]
-            half = sorted(halves, key=lambda outcome: outcome.quantile(0.99))[1]
-        for outcome in (peak, *halves):
-            assert set(outcome.statuses) == {202}, outcome.statuses
+        with staying_on(1):
+            bare, peak, half = await _over_http(server.url)
     finally:
         await server.stop()
     return [
@@ -73,6 +59,24 @@ async def accepted_orders(folder: Path) -> list[Line]:
             at_most=True,
         ),
     ]
+
+
+async def _over_http(url: str) -> tuple[Outcome, Outcome, Outcome]:
+    """The bare handler's peak, ours, and ours at half of that."""
+    bare_port, port = free_ports(2)
+    async with running("tests.bench.bare", str(bare_port), port=bare_port, core=0):
+        bare = await closed_loop(bare_port, post("/orders", BODY), CONNECTIONS, SECONDS)
+    environment = {"POSTGRES_URL": url, "JWT_SECRET": SECRET, "PORT": str(port)}
+    async with running("services.command", "api", port=port, core=0, environment=environment):
+        await _stock(port)
+        request = post("/orders", BODY, Authorization=f"Bearer {token(SECRET, 'ada')}")
+        await closed_loop(port, request, CONNECTIONS, 2)
+        peak = await closed_loop(port, request, CONNECTIONS, SECONDS)
+        # a stall of the machine's disk tells nothing of us: the middle one of three counts
+        halves = [await open_loop(port, request, peak.rate / 2, SECONDS) for _ in range(3)]
+    for outcome in (peak, *halves):
+        assert set(outcome.statuses) == {202}, outcome.statuses
+    return bare, peak, sorted(halves, key=lambda outcome: outcome.quantile(0.99))[1]
 
 
 async def _stock(port: int) -> None:
