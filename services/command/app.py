@@ -15,6 +15,7 @@ from shared.telemetry import (
     Operations,
     Readiness,
     RequestMetrics,
+    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
@@ -53,6 +54,7 @@ def main() -> None:
     settings = read_settings(ApiSettings)
     configure_logging(settings.log_level, settings.log_format, service="command")
     configure_tracing("command")
+    collect_seldom()
     run(_run(settings))
 
 

@@ -17,6 +17,7 @@ A process that serves HTTP wraps its application once, outermost first:
 Below it, `request_id(scope)` and `traceparent(scope)` are set for every request.
 """
 
+from shared.telemetry.collecting import collect_seldom
 from shared.telemetry.logs import LogFormat, LogLevel, configure_logging
 from shared.telemetry.metrics import RequestMetrics, new_registry
 from shared.telemetry.operations import Operations, Readiness
@@ -32,6 +33,7 @@ __all__ = [
     "Operations",
     "Readiness",
     "RequestMetrics",
+    "collect_seldom",
     "configure_logging",
     "configure_tracing",
     "name_route",
