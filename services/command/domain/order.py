@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, assert_never
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, assert_never
 
 from services.command.domain.aggregate import Aggregate
 from services.command.domain.facts import Facts
@@ -42,8 +42,7 @@ class Cancelled:
 Order: TypeAlias = NoOrder | Pending | Shipped | Cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """So many units of a product."""
 
     product_id: str

@@ -28,11 +28,11 @@ def _opened(values: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
     return {name: decrypt(value, key) if name in PERSONAL_FIELDS else value for name, value in values.items()}
 
 
-def encode_event(event: Event, key: bytes | None) -> str:
+def encode_event(event: Event, key: bytes | None) -> bytes:
     """An event's data as the JSON that is stored: personal fields encrypted under `key`."""
     if type(event).__name__ in _PERSONAL_TYPES:
-        return orjson.dumps(_sealed(dump_data(event), key)).decode()
-    return dump_data_json(event).decode()
+        return orjson.dumps(_sealed(dump_data(event), key))
+    return dump_data_json(event)
 
 
 def decode_event(event_type: str, schema_version: int, data: dict[str, Any], key: bytes | None) -> Event:

@@ -1,9 +1,13 @@
-"""What the store is asked and what it answers: the words between HTTP and the event store."""
+"""What the store is asked and what it answers: the words between HTTP and the event store.
+
+Each command makes one or several of each of these: they are named tuples, or not frozen, because to make a
+frozen dataclass takes three times as long.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from services.command.domain.aggregate import Aggregate
 from services.command.domain.facts import Facts
@@ -15,8 +19,7 @@ S = TypeVar("S")
 ROUTE_FINGERPRINT_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(NamedTuple):
     """The write-side facts that a decision wants to know."""
 
     products: tuple[str, ...] = ()
@@ -39,8 +42,7 @@ class Idempotency:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Its events, if any, are durably committed; `version` is the stream's afterwards."""
 
     version: int
@@ -64,8 +66,7 @@ class VersionMismatch:
 Decided: TypeAlias = Accepted | Rejected | VersionMismatch
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the caller is told, now and under the same idempotency key later."""
 
     status: int
@@ -73,15 +74,14 @@ class Answer:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(NamedTuple):
     """An answer; `replayed` when an earlier request with the same key was given it first."""
 
     answer: Answer
     replayed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Command(Generic[S]):
     """One command on one stream.
 

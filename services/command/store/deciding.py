@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
-import orjson
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from services.command.domain.rejections import NotThereError, Rejection
 from services.command.store.codec import encode_event
@@ -15,33 +13,33 @@ from services.command.store.commands import Accepted, Answer, Command, Rejected,
 from services.command.store.loading import Loaded, Picture
 from services.command.store.personal_data import new_key
 from shared.events import CustomerErased, CustomerRegistered, Event
-from shared.times import rfc3339, whole_milliseconds
+from shared.times import rfc3339
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One row to be."""
+class StoredEvent(NamedTuple):
+    """One row to be; `data` is JSON."""
 
     version: int
-    event_id: UUID
+    event_id: str
     type: str
     schema_version: int
-    data: str
+    data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Verdict:
     """What a command comes to: its answer, and what must be stored for it, all or none.
 
     `new_key` is a customer's first key, `erases` takes it away. `state` is the stream's after the events.
+    `occurred_at` is a time as it stands on every wire, `metadata` plain JSON values.
     """
 
     command: Command[Any]
     answer: Answer
     events: tuple[StoredEvent, ...] = ()
     state: Any = None
-    occurred_at: datetime | None = None
-    metadata: str = ""
+    occurred_at: str = ""
+    metadata: Mapping[str, str | None] | None = None
     new_key: bytes | None = None
     erases: bool = False
     checks_facts: bool = False
@@ -53,7 +51,10 @@ class Verdict:
 
 
 def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
-    """Decide on what the store held; `now` is the time of the events, unless the stream is ahead of it."""
+    """Decide on what the store held; `now` is the time of the events, unless the stream is ahead of it.
+
+    `now` has whole milliseconds.
+    """
     loaded = picture.streams[command.stream_id]
     mismatch = _mismatch(command, loaded.version)
     try:
@@ -97,21 +98,19 @@ def _to_store(
     for version, event in enumerate(events, loaded.version + 1):
         state = command.aggregate.evolve(state, event)
         data = encode_event(event, key)
-        rows.append(StoredEvent(version, uuid7(), type(event).__name__, event.schema_version, data))
-    at = whole_milliseconds(now)
-    metadata = {
-        "actor": command.actor,
-        "traceparent": command.traceparent,
-        "receivedAt": rfc3339(command.received_at),
-        "requestId": command.request_id,
-    }
+        rows.append(StoredEvent(version, str(uuid7()), type(event).__name__, event.schema_version, data))
     return Verdict(
         command=command,
         answer=answer,
         events=tuple(rows),
         state=state,
-        occurred_at=at if loaded.last_at is None else max(at, loaded.last_at),
-        metadata=orjson.dumps(metadata).decode(),
+        occurred_at=rfc3339(now if loaded.last_at is None else max(now, loaded.last_at)),
+        metadata={
+            "actor": command.actor,
+            "traceparent": command.traceparent,
+            "receivedAt": rfc3339(command.received_at),
+            "requestId": command.request_id,
+        },
         new_key=fresh,
         erases=any(isinstance(event, CustomerErased) for event in events),
         checks_facts=bool(command.needs.products or command.needs.customer),

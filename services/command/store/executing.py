@@ -31,6 +31,7 @@ from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
 from shared.telemetry.tracing import start_span
+from shared.times import whole_milliseconds
 
 _TRIES: Final = 20
 _SPLIT_LOCK_TIMEOUT_MS: Final = 5
@@ -76,9 +77,10 @@ class Executor:
         if picture is None:
             return leftovers
         pairs = []
+        now = whole_milliseconds(self._clock())
         for pending in batch:
             if not _settled(pending, picture):
-                verdict = self._decided(pending, picture, leftovers)
+                verdict = self._decided(pending, picture, now, leftovers)
                 if verdict is not None:
                     pairs.append((pending, verdict))
         if pairs:
@@ -104,9 +106,11 @@ class Executor:
             leftovers.locked += left.locked
         return None
 
-    def _decided(self, pending: Pending, picture: Picture, leftovers: Leftovers) -> Verdict | None:
+    def _decided(
+        self, pending: Pending, picture: Picture, now: datetime, leftovers: Leftovers
+    ) -> Verdict | None:
         try:
-            verdict = decide(pending.command, picture, self._clock())
+            verdict = decide(pending.command, picture, now)
         except MissingKeyError:  # erased between two reads
             self._again(pending, "stale", leftovers)
             return None

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -18,8 +17,7 @@ from shared.money import Money
 Connection = psycopg.AsyncConnection[TupleRow]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """One stream: its state, version (0: there is none) and last event's time; how much was replayed."""
 
     state: Any
@@ -46,7 +44,7 @@ class Picture:
     customers: dict[str, tuple[bool, int]] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
-    stored_events: set[UUID] = field(default_factory=set)
+    stored_events: set[str] = field(default_factory=set)
 
     def facts(self, command: Command[Any]) -> Facts:
         """What `command` may know beyond its own stream."""
@@ -56,9 +54,7 @@ class Picture:
         return Facts(products=products, customer_registered=registered)
 
 
-async def load(
-    connection: Connection, commands: Sequence[Command[Any]], attempted: Sequence[UUID]
-) -> Picture:
+async def load(connection: Connection, commands: Sequence[Command[Any]], attempted: Sequence[str]) -> Picture:
     """Read streams, facts, personal data keys and idempotency records of `commands`.
 
     `attempted` are ids of events that a commit whose answer was lost may have stored.
@@ -106,7 +102,7 @@ async def load(
             answer = Answer(status, body, location)
             picture.remembered[user, key] = Remembered(stream, fingerprint, answer)
     if stored:
-        picture.stored_events.update(event_id for (event_id,) in await stored.fetchall())
+        picture.stored_events.update(str(event_id) for (event_id,) in await stored.fetchall())
     if streams:
         _rebuild(picture, by_stream, await streams.fetchall())
     return picture

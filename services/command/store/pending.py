@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from services.command.store.commands import Answer, Command, Executed
 from services.command.store.deciding import Verdict
@@ -17,7 +16,7 @@ class Pending:
     command: Command[Any]
     future: "asyncio.Future[Executed]"
     tries: int = 0
-    attempts: dict[UUID, Answer] = field(default_factory=dict)
+    attempts: dict[str, Answer] = field(default_factory=dict)
     """First event id of each attempt whose outcome is not known, and what it would have answered."""
 
     def remember_attempt(self, verdict: Verdict) -> None:
