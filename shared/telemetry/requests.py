@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from opentelemetry.trace import Span, SpanKind, StatusCode
@@ -68,7 +69,7 @@ class Observed:
         id_header = (b"x-request-id", scope[_REQUEST_ID].encode())
         status = _CLIENT_CLOSED
 
-        async def labelled(message: Message) -> None:
+        def labelled(message: Message) -> Awaitable[None]:  # no coroutine of its own around each `send`
             nonlocal status
             what = message["type"]
             if what == "http.response.start" or what == "websocket.http.response.start":
@@ -77,7 +78,7 @@ class Observed:
             elif what == "websocket.accept":
                 status = 101
                 message["headers"] = [*message.get("headers", ()), id_header]
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, labelled)

@@ -3,6 +3,7 @@
 from typing import Final, assert_never
 
 import orjson
+from starlette.types import Scope
 
 from services.command.domain.customer import AlreadyErasedError, CustomerNotFoundError
 from services.command.domain.order import (
@@ -14,7 +15,7 @@ from services.command.domain.order import (
 from services.command.domain.product import ProductNotFoundError
 from services.command.domain.rejections import Rejection
 from services.command.store.commands import Accepted, Answer, Decided, Rejected, VersionMismatch
-from shared.problems import Kind, problem_body
+from shared.problems import Kind, instance_of, problem_body
 
 VERSION_MISMATCH: Final = Kind(412, "version-mismatch", "The stream has another version")
 PRODUCT_UNAVAILABLE: Final = Kind(422, "product-unavailable", "Some products cannot be ordered")
@@ -26,7 +27,7 @@ CUSTOMER_NOT_FOUND: Final = Kind(404, "customer-not-found", "There is no such cu
 CUSTOMER_ERASED: Final = Kind(409, "customer-erased", "The customer was erased")
 
 
-def answer(decided: Decided, *, thing: str, location: str, instance: str) -> Answer:
+def answer(decided: Decided, *, thing: str, location: str, scope: Scope) -> Answer:
     """What is told of `decided`; `thing` names the aggregate (`order`), `location` says where to read."""
     match decided:
         case Accepted(version, subject):
@@ -34,10 +35,10 @@ def answer(decided: Decided, *, thing: str, location: str, instance: str) -> Ans
             return Answer(202, body, location)
         case Rejected(rejection):
             kind, detail, extra = _told(rejection)
-            return Answer(kind.status, problem_body(kind, detail, instance, **extra), None)
+            return Answer(kind.status, problem_body(kind, detail, instance_of(scope), **extra), None)
         case VersionMismatch(actual):
             detail = f"It is at version {actual}." if actual else "It does not exist."
-            body = problem_body(VERSION_MISMATCH, detail, instance, currentVersion=actual)
+            body = problem_body(VERSION_MISMATCH, detail, instance_of(scope), currentVersion=actual)
             return Answer(VERSION_MISMATCH.status, body, None)
         case _:
             assert_never(decided)

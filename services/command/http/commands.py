@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from services.command.domain import customer, order, product
 from services.command.domain.aggregate import Aggregate
@@ -29,8 +29,7 @@ _NO_ORDER: Final = "-"
 """Stands for every id that no order can have, so that the store need not be asked for odd ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """A decision to be taken on the stream of `subject`, an id just made when it `begins`."""
 
     subject: str
@@ -111,9 +110,9 @@ def _delete_product(product_id: str, caller: Principal, body: None) -> Asked:
 
 def _place_order(_: str, caller: Principal, body: NewOrder) -> Asked:
     order_id = str(uuid7())
-    lines = tuple(order.Line(item.product_id, item.quantity) for item in body.items)
+    lines = tuple([order.Line(item.product_id, item.quantity) for item in body.items])
     command = order.PlaceOrder(order_id=order_id, customer_id=caller.sub, lines=lines)
-    needs = Needs(products=tuple(line.product_id for line in lines), customer=caller.sub)
+    needs = Needs(products=tuple([item.product_id for item in body.items]), customer=caller.sub)
     return Asked(
         subject=order_id,
         decide=lambda state, facts: order.place(state, command, facts),

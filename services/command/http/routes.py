@@ -17,6 +17,7 @@ from services.command.store.engine import CommandStore
 from shared.api_docs import docs_routes
 from shared.auth import Authenticator
 from shared.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
+from shared.telemetry import name_route
 
 
 class Methods:
@@ -36,11 +37,29 @@ class Methods:
         await handler(scope, receive, send)
 
 
+class FixedPaths:
+    """Answers paths without parameters by one look-up; all others are `router`'s, which tries one by one."""
+
+    def __init__(self, handlers: Mapping[str, ASGIApp], router: ASGIApp) -> None:
+        self._handlers = handlers
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        handler = self._handlers.get(path) if scope["type"] == "http" else None
+        if handler is None:
+            await self._router(scope, receive, send)
+            return
+        name_route(scope, path)
+        scope["path_params"] = {}
+        await handler(scope, receive, send)
+
+
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise Problem(NOT_FOUND, "There is no such page.")
 
 
-def routes(store: CommandStore, authenticator: Authenticator, registry: CollectorRegistry) -> Router:
+def routes(store: CommandStore, authenticator: Authenticator, registry: CollectorRegistry) -> ASGIApp:
     """The router; what goes wrong below it is raised as `Problem`."""
     outcomes = outcome_counter(registry)
     by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)
@@ -52,5 +71,8 @@ def routes(store: CommandStore, authenticator: Authenticator, registry: Collecto
     by_path["/asyncapi.json"]["GET"] = published.asyncapi
     by_path["/docs/topics"]["GET"] = published.topics_page
     by_path["/schemas/{type}/{version}"]["GET"] = published.event_schema
-    served: list[BaseRoute] = [Path(path, Methods(handlers)) for path, handlers in by_path.items()]
-    return Router([*served, *docs_routes("Orders: commands")], redirect_slashes=False, default=_nothing)
+    served = {path: Methods(handlers) for path, handlers in by_path.items()}
+    patterns: list[BaseRoute] = [Path(path, methods) for path, methods in served.items() if "{" in path]
+    patterns += docs_routes("Orders: commands")
+    router = Router(patterns, redirect_slashes=False, default=_nothing)
+    return FixedPaths({path: methods for path, methods in served.items() if "{" not in path}, router)
