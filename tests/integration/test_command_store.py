@@ -27,6 +27,7 @@ from services.command.store.commands import (
 from services.command.store.engine import CommandStore
 from services.command.store.errors import ContendedError, KeyReusedError, StoreUnavailableError
 from services.command.store.housekeeping import expire_idempotency_keys
+from services.command.store.known_facts import KnownFacts
 from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
@@ -451,3 +452,43 @@ async def test_commands_wait_out_a_restart_of_the_database(
             assert await status(store, place("ada", "lamp")) == 202
     finally:
         await server.stop()
+
+
+async def test_what_a_process_knows_of_a_product_never_sets_a_price_or_refuses_an_order(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url) as knowing, opened(postgres_url) as other:
+        assert await statuses(other, offer("p", price=1990), register("ada")) == [202, 202]
+        assert await status(knowing, place("ada", "p", order_id="first", begins=True)) == 202
+
+        await status(other, offer("p", name="Lantern", price=2500))
+        assert await status(knowing, place("ada", "p", order_id="second", begins=True)) == 202
+        delist = product.DelistProduct(product_id="p")
+        await status(other, command(product.PRODUCT, "p", lambda state, _: product.delist(state, delist)))
+        assert await status(knowing, place("ada", "p", begins=True)) == 409
+        await status(other, offer("p", name="Lantern", price=2600))
+        assert await status(knowing, place("ada", "p", order_id="third", begins=True)) == 202
+        await status(other, erase("ada"))
+        assert await status(knowing, place("ada", "p", begins=True)) == 409
+
+    prices = await rows(
+        postgres_url,
+        "SELECT subject, data->'items'->0->>'price' FROM events WHERE type = 'OrderCreated'"
+        " ORDER BY position",
+    )
+    assert prices == [("first", "19.90"), ("second", "25.00"), ("third", "26.00")]
+
+
+async def test_orders_of_known_products_are_decided_without_asking_the_store(postgres_url: str) -> None:
+    known = KnownFacts()
+    async with opened(postgres_url) as store:
+        assert await statuses(store, offer("p"), register("ada")) == [202, 202]
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        asked = await load(connection, [place("ada", "p", begins=True)], [], known)
+    assert asked.guessed == set()
+
+    again = place("ada", "p", begins=True)
+    remembered = await load(connection, [again], [], known)  # the connection is closed
+
+    assert remembered.guessed == {again.stream_id}
+    assert remembered.facts(again) == asked.facts(again)

@@ -50,16 +50,23 @@ class Verdict:
         return bool(self.events) or self.command.idempotency is not None
 
 
+class GuessedError(Exception):
+    """The facts must be read before somebody is refused on them."""
+
+
 def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
     """Decide on what the store held; `now` is the time of the events, unless the stream is ahead of it.
 
-    `now` has whole milliseconds.
+    `now` has whole milliseconds. Raises `GuessedError` where a rejection would rest on facts that were not
+    read for this batch.
     """
     loaded = picture.streams[command.stream_id]
     mismatch = _mismatch(command, loaded.version)
     try:
         events = command.decide(loaded.state, picture.facts(command))
     except Rejection as rejection:
+        if command.stream_id in picture.guessed:
+            raise GuessedError from None
         # what does not exist is told as such, whatever version was expected
         if mismatch is not None and not isinstance(rejection, NotThereError):
             return Verdict(command=command, answer=command.answer(mismatch))

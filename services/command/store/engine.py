@@ -16,6 +16,7 @@ from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, conn
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
 from services.command.store.housekeeping import keep_house
+from services.command.store.known_facts import KnownFacts
 from services.command.store.loading import Connection
 from services.command.store.metrics import StoreMetrics
 from services.command.store.migrate import missing
@@ -52,6 +53,7 @@ class CommandStore:
         self._metrics = StoreMetrics(registry)
         self._clock = clock
         self._waiting = Waiting()
+        self._known = KnownFacts()
         self._announcer = Announcer(url)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo(url, lock_timeout_ms=PATIENCE_MS),
@@ -69,7 +71,8 @@ class CommandStore:
         self._stopping = False
 
     def _executor(self, connection: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> Executor:
-        return Executor(connection, self._metrics, self._clock, self._announcer.announce, lock_timeout_ms)
+        announce = self._announcer.announce
+        return Executor(connection, self._metrics, self._clock, announce, self._known, lock_timeout_ms)
 
     async def __aenter__(self) -> Self:
         await self._pool.open()

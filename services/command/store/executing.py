@@ -18,7 +18,7 @@ from psycopg import sql as composed
 from services.command.store.appending import append
 from services.command.store.codec import MissingKeyError
 from services.command.store.connecting import LOCK_TIMEOUT_MS
-from services.command.store.deciding import Verdict, decide
+from services.command.store.deciding import GuessedError, Verdict, decide
 from services.command.store.errors import (
     ContendedError,
     KeyReusedError,
@@ -26,6 +26,7 @@ from services.command.store.errors import (
     is_lock_wait,
     is_passing,
 )
+from services.command.store.known_facts import KnownFacts
 from services.command.store.loading import Connection, Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
@@ -62,9 +63,11 @@ class Executor:
         metrics: StoreMetrics,
         clock: Callable[[], datetime],
         announce: Callable[[], None],
+        known: KnownFacts,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     ) -> None:
         self._connection = connection
+        self._known = known
         self._metrics = metrics
         self._clock = clock
         self._announce = announce
@@ -92,7 +95,9 @@ class Executor:
     async def _load(self, batch: Sequence[Pending], leftovers: Leftovers) -> Picture | None:
         attempted = [event_id for pending in batch for event_id in pending.attempts]
         try:
-            return await load(self._connection, [pending.command for pending in batch], attempted)
+            commands = [pending.command for pending in batch]
+            self._known.keep_bounded()
+            return await load(self._connection, commands, attempted, self._known)
         except Exception as error:
             if self._connection.closed:
                 raise
@@ -111,7 +116,7 @@ class Executor:
     ) -> Verdict | None:
         try:
             verdict = decide(pending.command, picture, now)
-        except MissingKeyError:  # erased between two reads
+        except (MissingKeyError, GuessedError):  # erased between two reads, or to be read first
             self._again(pending, "stale", leftovers)
             return None
         except Exception as error:
@@ -166,6 +171,7 @@ class Executor:
 
     def _again(self, pending: Pending, reason: str, leftovers: Leftovers) -> None:
         self._metrics.losses.labels(reason).inc()
+        self._known.forget(pending.command.needs)
         pending.tries += 1
         if pending.tries < _TRIES:
             leftovers.again.append(pending)

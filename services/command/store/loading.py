@@ -10,7 +10,8 @@ from psycopg.rows import TupleRow
 
 from services.command.domain.facts import Facts, ProductFact
 from services.command.store.codec import decode_event, decode_state
-from services.command.store.commands import Answer, Command
+from services.command.store.commands import NO_NEEDS, Answer, Command
+from services.command.store.known_facts import KnownFacts
 from services.command.store.sql import sql
 from shared.money import Money
 
@@ -45,6 +46,8 @@ class Picture:
     keys: dict[str, bytes] = field(default_factory=dict)
     remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
     stored_events: set[str] = field(default_factory=set)
+    guessed: set[str] = field(default_factory=set)
+    """Streams whose commands are decided on facts that were read before."""
 
     def facts(self, command: Command[Any]) -> Facts:
         """What `command` may know beyond its own stream."""
@@ -54,22 +57,32 @@ class Picture:
         return Facts(products=products, customer_registered=registered)
 
 
-async def load(connection: Connection, commands: Sequence[Command[Any]], attempted: Sequence[str]) -> Picture:
+async def load(
+    connection: Connection,
+    commands: Sequence[Command[Any]],
+    attempted: Sequence[str],
+    known: KnownFacts | None = None,
+) -> Picture:
     """Read streams, facts, personal data keys and idempotency records of `commands`.
 
-    `attempted` are ids of events that a commit whose answer was lost may have stored.
+    `attempted` are ids of events that a commit whose answer was lost may have stored. Facts that are `known`
+    are not read again; where nothing else is to be read either, the store is not asked at all.
     """
     picture = Picture()
+    known = known or KnownFacts()
+    unsure = _guess(picture, commands, known)
     picture.streams.update(
         (command.stream_id, Loaded(command.aggregate.initial, 0, None, 0))
         for command in commands
         if command.begins
     )
     by_stream = {command.stream_id: command for command in commands if not command.begins}
-    products = sorted({name for command in commands for name in command.needs.products})
-    customers = sorted({command.needs.customer for command in commands if command.needs.customer})
+    products = sorted({name for command in unsure for name in command.needs.products})
+    customers = sorted({command.needs.customer for command in unsure if command.needs.customer})
     people = sorted(command.subject for command in by_stream.values() if command.category == "customers")
     idempotent = [command.idempotency for command in commands if command.idempotency is not None]
+    if not (by_stream or products or customers or idempotent or attempted):
+        return picture
     async with connection.pipeline():
         streams = by_stream and await connection.execute(
             sql("load_streams"),
@@ -88,24 +101,40 @@ async def load(connection: Connection, commands: Sequence[Command[Any]], attempt
             {"users": [entry.user_id for entry in idempotent], "keys": [entry.key for entry in idempotent]},
         )
         stored = attempted and await connection.execute(sql("find_events"), {"ids": list(attempted)})
-    if found_products:
-        for name, title, cents, available, version in await found_products.fetchall():
-            fact = ProductFact(name=title, price=Money(cents), available=available)
-            picture.products[name] = (fact, version)
-    if found_customers:
-        for name, registered, version in await found_customers.fetchall():
-            picture.customers[name] = (registered, version)
-    if keys:
-        picture.keys.update(await keys.fetchall())
-    if remembered:
-        for user, key, stream, fingerprint, status, body, location in await remembered.fetchall():
-            answer = Answer(status, body, location)
-            picture.remembered[user, key] = Remembered(stream, fingerprint, answer)
-    if stored:
-        picture.stored_events.update(str(event_id) for (event_id,) in await stored.fetchall())
-    if streams:
-        _rebuild(picture, by_stream, await streams.fetchall())
+    for name, title, cents, available, version in await _rows(found_products):
+        fact = ProductFact(name=title, price=Money(cents), available=available)
+        picture.products[name] = known.products[name] = (fact, version)
+    for name, registered, version in await _rows(found_customers):
+        picture.customers[name] = known.customers[name] = (registered, version)
+    picture.keys.update(await _rows(keys))
+    for user, key, stream, fingerprint, status, body, location in await _rows(remembered):
+        picture.remembered[user, key] = Remembered(stream, fingerprint, Answer(status, body, location))
+    picture.stored_events.update(str(event_id) for (event_id,) in await _rows(stored))
+    _rebuild(picture, by_stream, await _rows(streams))
     return picture
+
+
+async def _rows(cursor: Any) -> list[Any]:
+    """What was asked for, if anything was."""
+    return await cursor.fetchall() if cursor else []
+
+
+def _guess(picture: Picture, commands: Sequence[Command[Any]], known: KnownFacts) -> list[Command[Any]]:
+    """Fill in the facts that are known; the commands that need others, too."""
+    unsure = []
+    for command in commands:
+        needs = command.needs
+        if needs is NO_NEEDS:
+            continue
+        if not known.cover(needs):
+            unsure.append(command)
+            continue
+        picture.guessed.add(command.stream_id)
+        for name in needs.products:
+            picture.products[name] = known.products[name]
+        if needs.customer is not None:
+            picture.customers[needs.customer] = known.customers[needs.customer]
+    return unsure
 
 
 def _rebuild(picture: Picture, commands: Mapping[str, Command[Any]], rows: Iterable[Sequence[Any]]) -> None:
