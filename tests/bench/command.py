@@ -2,29 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 import httpx
 import orjson
 import psycopg
-from prometheus_client import CollectorRegistry
 
 from deploy.local.state import free_ports
 from deploy.local.tokens import token
-from services.command.domain import product
-from services.command.store.commands import Accepted, Answer, Command, Decided
-from services.command.store.engine import CommandStore
 from services.command.store.loading import load
 from services.command.store.migrate import migrate
-from shared.money import Money
+from tests.bench.appends import repeated
 from tests.bench.lines import Line
 from tests.bench.load import Outcome, closed_loop, open_loop, post
-from tests.bench.processes import SECRET, running, staying_on
+from tests.bench.processes import SECRET, output, running, staying_on
 from tests.integration.test_command_store import history_of, offer, opened
 from tests.servers import start_postgres
 
@@ -98,8 +91,8 @@ async def appending(folder: Path) -> list[Line]:
     try:
         await migrate(server.url)
         rival = await asyncio.to_thread(eventsourcing_saves, server.url, 8, SECONDS)
-        raw = await raw_commits(server.url, 8, SECONDS)
-        ours = await store_appends(server.url, 512, SECONDS)
+        raw = float(await output("tests.bench.appends", "raw", server.url))
+        ours = float(await output("tests.bench.appends", "store", server.url))
     finally:
         await server.stop()
     return [
@@ -129,7 +122,7 @@ async def loading(folder: Path) -> list[Line]:
             took = {}
             for name in ("long", "short"):
                 asked = [offer(name)]
-                rate = await _for(3, 1, partial(load, connection, asked, []))
+                rate = await repeated(3, 1, partial(load, connection, asked, []))
                 took[name] = 1000 / rate
     finally:
         await server.stop()
@@ -143,77 +136,6 @@ async def loading(folder: Path) -> list[Line]:
             at_most=True,
         )
     ]
-
-
-async def _for(seconds: float, workers: int, work: Callable[[], Awaitable[Any]]) -> float:
-    """How many times a second `work` was done by so many workers."""
-    count = 0
-    until = time.perf_counter() + seconds
-
-    async def worker() -> None:
-        nonlocal count
-        while time.perf_counter() < until:
-            await work()
-            count += 1
-
-    started = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(workers)))
-    return count / (time.perf_counter() - started)
-
-
-async def store_appends(url: str, clients: int, seconds: float) -> float:
-    """Commands per second, each listing a new product."""
-
-    def told(decided: Decided) -> Answer:
-        assert isinstance(decided, Accepted), decided
-        return Answer(202, b"", None)
-
-    async with CommandStore(url, CollectorRegistry()) as store:
-
-        async def one() -> None:
-            body = product.OfferProduct(product_id=uuid4().hex, name="Lamp", price=Money(1990))
-            await store.execute(
-                Command(
-                    category="products",
-                    subject=body.product_id,
-                    aggregate=product.PRODUCT,
-                    decide=lambda state, _: product.offer(state, body),
-                    actor="bench",
-                    traceparent=None,
-                    request_id="bench",
-                    received_at=datetime.now(UTC),
-                    answer=told,
-                )
-            )
-
-        await _for(1, clients, one)
-        return await _for(seconds, clients, one)
-
-
-async def raw_commits(url: str, connections: int, seconds: float) -> float:
-    """Event and outbox row, one durable commit for each event, on so many connections."""
-    statement = b"""WITH e AS (
-        INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,
-            metadata, occurred_at)
-        VALUES (%(stream)s, 1, gen_random_uuid(), 'products', 'x', 'ProductListed', 1, '{"productId":"x"}',
-            '{}', now())
-        RETURNING position, stream_id)
-        INSERT INTO outbox (position, stream_id, shard_hash) SELECT position, stream_id, 0 FROM e"""
-    opened = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(connections)]
-    free = asyncio.Queue[psycopg.AsyncConnection[Any]]()
-    for connection in opened:
-        free.put_nowait(connection)
-
-    async def one() -> None:
-        connection = await free.get()
-        await connection.execute(statement, {"stream": f"raw/{uuid4().hex}"})
-        free.put_nowait(connection)
-
-    try:
-        return await _for(seconds, connections, one)
-    finally:
-        for connection in opened:
-            await connection.close()
 
 
 def eventsourcing_saves(url: str, writers: int, seconds: float) -> float:

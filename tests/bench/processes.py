@@ -63,6 +63,16 @@ async def finished(*arguments: str, environment: Mapping[str, str]) -> None:
     assert await process.wait() == 0, f"{' '.join(arguments)} failed"
 
 
+async def output(*arguments: str) -> str:
+    """What `python -m arguments` prints; it must come to a good end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0, f"{' '.join(arguments)} failed"
+    return printed.decode()
+
+
 def pin(pid: int, core: int) -> None:
     """Keep a process on one core, where the system can."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:

@@ -1,0 +1,104 @@
+"""Appending, in a process set up as the service is: `python -m tests.bench.appends raw URL` (or `store`)."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import psycopg
+from prometheus_client import CollectorRegistry
+
+from services.command.domain import product
+from services.command.store.commands import Accepted, Answer, Command, Decided
+from services.command.store.engine import CommandStore
+from shared.money import Money
+from shared.telemetry import collect_seldom, run
+
+SECONDS: Final = 8.0
+
+
+async def repeated(seconds: float, workers: int, work: Callable[[], Awaitable[Any]]) -> float:
+    """How many times a second `work` was done by so many workers."""
+    count = 0
+    until = time.perf_counter() + seconds
+
+    async def worker() -> None:
+        nonlocal count
+        while time.perf_counter() < until:
+            await work()
+            count += 1
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(workers)))
+    return count / (time.perf_counter() - started)
+
+
+async def store_appends(url: str, clients: int, seconds: float) -> float:
+    """Commands per second, each listing a new product."""
+
+    def told(decided: Decided) -> Answer:
+        assert isinstance(decided, Accepted), decided
+        return Answer(202, b"", None)
+
+    async with CommandStore(url, CollectorRegistry()) as store:
+
+        async def one() -> None:
+            body = product.OfferProduct(product_id=uuid4().hex, name="Lamp", price=Money(1990))
+            await store.execute(
+                Command(
+                    category="products",
+                    subject=body.product_id,
+                    aggregate=product.PRODUCT,
+                    decide=lambda state, _: product.offer(state, body),
+                    actor="bench",
+                    traceparent=None,
+                    request_id="bench",
+                    received_at=datetime.now(UTC),
+                    answer=told,
+                )
+            )
+
+        await repeated(1, clients, one)
+        return await repeated(seconds, clients, one)
+
+
+async def raw_commits(url: str, connections: int, seconds: float) -> float:
+    """Event and outbox row, one durable commit for each event, on so many connections."""
+    statement = b"""WITH e AS (
+        INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,
+            metadata, occurred_at)
+        VALUES (%(stream)s, 1, gen_random_uuid(), 'products', 'x', 'ProductListed', 1, '{"productId":"x"}',
+            '{}', now())
+        RETURNING position, stream_id)
+        INSERT INTO outbox (position, stream_id, shard_hash) SELECT position, stream_id, 0 FROM e"""
+    opened = [await psycopg.AsyncConnection.connect(url, autocommit=True) for _ in range(connections)]
+    free = asyncio.Queue[psycopg.AsyncConnection[Any]]()
+    for connection in opened:
+        free.put_nowait(connection)
+
+    async def one() -> None:
+        connection = await free.get()
+        await connection.execute(statement, {"stream": f"raw/{uuid4().hex}"})
+        free.put_nowait(connection)
+
+    try:
+        return await repeated(seconds, connections, one)
+    finally:
+        for connection in opened:
+            await connection.close()
+
+
+def main() -> None:
+    """Print how many a second."""
+    collect_seldom()
+    if sys.argv[1] == "raw":
+        print(run(raw_commits(sys.argv[2], 8, SECONDS)))
+    else:
+        print(run(store_appends(sys.argv[2], 512, SECONDS)))
+
+
+if __name__ == "__main__":
+    main()
