@@ -195,6 +195,16 @@ async def test_what_is_worth_it_is_compressed(system: System) -> None:
     assert known.status_code == 304
 
 
+async def test_a_304_names_the_validator_that_a_200_would(system: System) -> None:
+    await system.store.live(ORDERS).insert_many([order_document(number) for number in range(20)])
+    for coding in ("identity", "gzip"):
+        found = await system.get("/orders", {"Accept-Encoding": coding})
+        known = await system.get(
+            "/orders", {"Accept-Encoding": coding, "If-None-Match": found.headers["etag"]}
+        )
+        assert (known.status_code, known.headers["etag"]) == (304, found.headers["etag"])
+
+
 async def test_history_and_timeline(system: System) -> None:
     order = order_document(1)
     await system.store.put_order(order)
