@@ -92,6 +92,7 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
         ("GET", "/orders/x", {"Authorization": ""}, (401, "unauthenticated")),
         ("GET", "/orders/x", {"Authorization": "Bearer x.y.z"}, (401, "unauthenticated")),
         ("GET", "/orders/stream", {"Authorization": ""}, (401, "unauthenticated")),
+        ("GET", "/ws", {"Authorization": ""}, (401, "unauthenticated")),
         ("POST", "/orders", {}, (405, "method-not-allowed")),
         ("DELETE", "/orders/x", {"Authorization": ""}, (405, "method-not-allowed")),
         ("POST", "/docs", {}, (405, "method-not-allowed")),
