@@ -61,6 +61,8 @@ def scope(query: str = "", headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[
         ([b"respond-async", b"WAIT = 7 ; x=y"], 7),
         ([b'wait="3"'], 3),
         ([b"wait=100"], 30),
+        ([b"wait=3600000"], 30),
+        ([b"wait=" + b"9" * 5000], 30),
         ([b"wait=0"], 0),
         ([b"wait=-1"], None),
         ([b"wait=soon"], None),

@@ -19,7 +19,7 @@ _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _LARGEST_VERSION: Final = 2**31 - 1
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_WAIT: Final = re.compile(rb'\s*wait\s*=\s*(?:"([0-9]{1,6})"|([0-9]{1,6}))\s*(?:;.*)?', re.IGNORECASE)
+_WAIT: Final = re.compile(rb'\s*wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?', re.IGNORECASE)
 _MOST: Final = 50
 T = TypeVar("T")
 
