@@ -12,6 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.query.live.cursors import cursor_of, position_of
 from shared.documents import FEED
 from tests.query_service import (
     STAFF,
@@ -212,8 +213,13 @@ async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
 async def test_a_cursor_that_cannot_be_used_is_told_so(system: System) -> None:
     async with socket(system.url) as opened:
         good = (await heard(opened))["id"]
-    # nonsense, no position, of 1970, of the year 2100, of an event that never was
-    for cursor in ("nonsense", good[:5], "ggAAAAEAAAABKwIpKW4E", "gvSGVwAAAAABKwIpKW4E", good[:16]):
+    position = position_of(good)
+    assert position is not None
+    # nonsense, cut off, one character wrong, of 1970, of the year 2100, of an event that never was
+    slip = good[:6] + ("A" if good[6] != "A" else "B") + good[7:]
+    forged = (f"82{seconds:08X}000000012B0229296E04" for seconds in (1, 0xF4865700))
+    never = position[:24]
+    for cursor in ("nonsense", good[:5], slip, *(cursor_of(made_up) for made_up in (*forged, never))):
         async with socket(system.url, query=f"cursor={cursor}") as opened:
             begin = await heard(opened)
             assert begin == {"id": begin["id"], "type": "reset"}

@@ -40,6 +40,21 @@ def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
 
 
 @given(MOMENTS, IDS, st.data())
+def test_a_cursor_of_which_one_character_was_changed_is_refused(
+    moment: datetime, order_id: str, data: st.DataObject
+) -> None:
+    for cursor, read in (
+        (after_order(PageKey(moment, order_id)), order_key),
+        (after_product(order_id), product_key),
+    ):
+        place = data.draw(st.integers(0, len(cursor) - 1))
+        other = data.draw(st.sampled_from(sorted(set("AZaz09-_=") - {cursor[place]})))
+        with pytest.raises(Problem) as refused:
+            read(cursor[:place] + other + cursor[place + 1 :])
+        assert refused.value.kind is INVALID_CURSOR
+
+
+@given(MOMENTS, IDS, st.data())
 def test_a_forged_cursor_is_refused_or_harmless(moment: datetime, order_id: str, data: st.DataObject) -> None:
     cursor = after_order(PageKey(moment, order_id))
     place = data.draw(st.integers(0, len(cursor) - 1))

@@ -45,6 +45,14 @@ def test_other_texts_are_no_cursors(text: str) -> None:
     assert position is None or cursor_of(position) == text
 
 
+@given(st.sampled_from([MARK, EVENT]), st.data())
+def test_a_cursor_of_which_one_character_was_changed_is_none(position: str, data: st.DataObject) -> None:
+    cursor = cursor_of(position)
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    other = data.draw(st.sampled_from(sorted(set("AZaz09-_=") - {cursor[place]})))
+    assert position_of(cursor[:place] + other + cursor[place + 1 :]) is None
+
+
 def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
     beginnings = Beginnings()
     assert beginnings.behind(EVENT) == EVENT
