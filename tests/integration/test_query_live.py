@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,11 +13,24 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from services.query.arrivals import Arrivals
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.feed import Feed
+from services.query.documents.generations import LiveGeneration
 from services.query.live.cursors import cursor_of, position_of
-from shared.documents import FEED
+from services.query.live.hub import Hub
+from services.query.live.lasting import Over, lasting
+from services.query.live.messages import Namer
+from services.query.live.streams import LiveStreams
+from services.query.live.subscription import MOST_WAITING
+from services.query.live.wanted import Wanted
+from shared.auth import Principal
+from shared.documents import FEED, version_id
 from tests.query_service import (
     STAFF,
     TRACE,
+    Document,
     System,
     authorization,
     bearer,
@@ -55,6 +69,19 @@ async def heard(connection: ClientConnection, seconds: float = 10) -> Any:
     """The next message."""
     async with asyncio.timeout(seconds):
         return json.loads(await connection.recv())
+
+
+def feed_document(number: int) -> Document:
+    """What the feed says of a new order."""
+    return {
+        "_id": version_id(order_id(number), 1),
+        "orderId": order_id(number),
+        "customerId": "ada",
+        "version": 1,
+        "type": "OrderCreated",
+        "traceparent": None,
+        "order": order_document(number),
+    }
 
 
 async def seen(connection: ClientConnection, count: int) -> list[tuple[str, int]]:
@@ -281,6 +308,33 @@ async def test_a_slow_reader_is_cut_off(system: System) -> None:
             await seen(slow, total + 1)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
+
+
+async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
+    mongodb_url: str, mongodb_database: str
+) -> None:
+    async with (
+        store_of(mongodb_url, mongodb_database) as store,
+        Connection(mongodb_url, mongodb_database) as connection,
+    ):
+        live, feed = LiveGeneration(connection), Feed(connection)
+        async with Customers(live) as customers, Hub(feed, live, Arrivals()) as hub:
+            everything = Wanted(owner=None, order_id=None, customer_id=None, status=None)
+            async with LiveStreams(hub, feed, Namer(customers)).open(everything, None) as stream:
+                cut_off = asyncio.Event()
+                stream.on_too_slow = cut_off.set
+                many = [feed_document(number) for number in range(MOST_WAITING + 1)]
+                await store.collection(FEED).insert_many(many)
+                await asyncio.wait_for(cut_off.wait(), 10)
+
+                async def sending() -> None:
+                    sent = 0
+                    async for _ in stream.parts():
+                        sent += 1
+                        assert sent < 10, "it goes on without ever waiting"
+
+                grace = Principal("grace", frozenset({"staff"}), time.time() + 60)
+                assert await lasting(stream, grace, sending(), asyncio.sleep(60)) is Over.TOO_SLOW
 
 
 async def test_server_sent_events(system: System) -> None:

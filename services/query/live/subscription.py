@@ -23,6 +23,10 @@ class Ended(Enum):
     """Messages may be missing: the stream must be told to begin anew."""
 
 
+class TooSlowError(Exception):
+    """The stream's reader has fallen too far behind."""
+
+
 class Subscription:
     """Messages that wait to be sent, those behind `after`. `on_too_slow` is called when it is cut off."""
 
