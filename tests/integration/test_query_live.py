@@ -23,7 +23,7 @@ from services.query.live.hub import Hub
 from services.query.live.lasting import Over, lasting
 from services.query.live.messages import Namer
 from services.query.live.streams import LiveStreams
-from services.query.live.subscription import MOST_WAITING
+from services.query.live.subscription import MOST_WHILE_STUCK
 from services.query.live.wanted import Wanted
 from shared.auth import Principal
 from shared.documents import FEED, version_id
@@ -281,6 +281,19 @@ async def test_a_token_that_expires_ends_the_stream(system: System) -> None:
     assert lines[0].startswith("id: ")
 
 
+async def test_a_burst_reaches_every_reader(system: System) -> None:
+    """As when the projection comes back and catches up."""
+    total = 4000
+    burst = [feed_document(number) for number in range(total)]
+    async with socket(system.url) as one, socket(system.url) as two:
+        for opened in (one, two):
+            await heard(opened)
+        await system.store.collection(FEED).insert_many(burst)
+        seen_by = await asyncio.gather(seen(one, total), seen(two, total))
+    for orders in seen_by:
+        assert orders == [(order_id(number), 1) for number in range(total)]
+
+
 async def test_a_slow_reader_is_cut_off(system: System) -> None:
     many = [f"product number {number} of a very long order" for number in range(100)]
     items = [{"productId": name, "productName": name * 4, "quantity": 1, "price": 1} for name in many]
@@ -311,8 +324,9 @@ async def test_a_slow_reader_is_cut_off(system: System) -> None:
 
 
 async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
-    mongodb_url: str, mongodb_database: str
+    mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.query.live.subscription.MOST_WAITING", MOST_WHILE_STUCK)
     async with (
         store_of(mongodb_url, mongodb_database) as store,
         Connection(mongodb_url, mongodb_database) as connection,
@@ -323,7 +337,7 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
             async with LiveStreams(hub, feed, Namer(customers)).open(everything, None) as stream:
                 cut_off = asyncio.Event()
                 stream.on_too_slow = cut_off.set
-                many = [feed_document(number) for number in range(MOST_WAITING + 1)]
+                many = [feed_document(number) for number in range(MOST_WHILE_STUCK + 1)]
                 await store.collection(FEED).insert_many(many)
                 await asyncio.wait_for(cut_off.wait(), 10)
 

@@ -158,7 +158,9 @@ class LiveStream:
             if self._subscription.ended is Ended.TOO_SLOW:
                 # it may have been before anybody listened for it, and there is nothing to wait for any more
                 raise TooSlowError
-            yield await self._named(messages)
+            named = await self._named(messages)
+            self._subscription.sending()
+            yield named
             if self._subscription.ended is Ended.LOST:
                 self._cursor = self._cursor or ""
                 await self._begin()
