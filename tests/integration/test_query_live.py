@@ -410,6 +410,7 @@ async def test_all_goes_on_when_mongodb_comes_back(own_mongodb: Server) -> None:
                 answer = await system.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
+            assert "x-read-model-lag-ms" in answer.headers
         assert (await system.get("/health/ready")).status_code == 503
         assert (await system.get("/health/live")).status_code == 200
         await own_mongodb.start()
