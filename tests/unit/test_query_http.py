@@ -129,6 +129,8 @@ def test_a_query_that_cannot_be_read(query: str) -> None:
         ("2026-11-23T10:00:00Z", datetime(2026, 11, 23, 10, tzinfo=UTC)),
         ("2026-11-23t10:00:00.5z", datetime(2026, 11, 23, 10, 0, 0, 500_000, tzinfo=UTC)),
         ("2026-11-23T10:00:00%2B01:00", datetime(2026, 11, 23, 9, tzinfo=UTC)),
+        ("2026-11-23T10:00:00+01:00", datetime(2026, 11, 23, 9, tzinfo=UTC)),
+        ("2026-11-23+10:00:00Z", None),
         ("2026-11-23T10:00:00", None),
         ("2026-11-23", None),
         ("2026-02-30T10:00:00Z", None),

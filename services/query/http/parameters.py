@@ -114,6 +114,8 @@ class Parameters:
         """A moment with its offset."""
 
         def read(text: str) -> datetime:
+            # an offset's + that the caller did not escape arrives as a space, which no time holds
+            text = text.replace(" ", "+")
             if not _TIME.fullmatch(text):
                 raise ValueError(text)
             return parse_rfc3339(text.upper())
