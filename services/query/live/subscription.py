@@ -43,6 +43,7 @@ class Subscription:
         self.on_too_slow: Callable[[], None] | None = None
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
+        self._beat_due = False
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
@@ -74,6 +75,7 @@ class Subscription:
         """Let the stream show that it lives; end it if its reader has not for long."""
         if not self.ended and self._stuck_for() > _LONGEST_STUCK_SECONDS:
             self.end(Ended.TOO_SLOW)
+        self._beat_due = True
         self._arrived.set()
 
     def sending(self) -> None:
@@ -84,7 +86,9 @@ class Subscription:
         """The next messages; none when there is a beat to send, or when it has ended."""
         self._sending_since = None
         await self._arrived.wait()
-        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TAKEN))]
+        most = 0 if self._beat_due else _MOST_TAKEN
+        self._beat_due = False
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
         if not self._waiting and not self.ended:
             self._arrived.clear()
         return taken
