@@ -159,6 +159,13 @@ def test_the_document_is_complete() -> None:
     assert len(set(identifiers)) == len(identifiers)
 
 
+def test_the_document_bounds_no_header_that_is_taken_without_bounds() -> None:
+    headers = [given for given in document()["components"]["parameters"].values() if given["in"] == "header"]
+    assert {"X-Request-Id", "traceparent", "Prefer"} <= {header["name"] for header in headers}
+    for header in headers:
+        assert not {"maxLength", "pattern", "enum"} & set(header["schema"])
+
+
 def test_the_document_is_valid() -> None:
     import schemathesis
 
