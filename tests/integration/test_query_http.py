@@ -92,6 +92,7 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
         ("GET", "/orders/x", {"Authorization": ""}, (401, "unauthenticated")),
         ("GET", "/orders/x", {"Authorization": "Bearer x.y.z"}, (401, "unauthenticated")),
         ("GET", "/orders/stream", {"Authorization": ""}, (401, "unauthenticated")),
+        ("GET", "/ws", {"Authorization": ""}, (401, "unauthenticated")),
         ("POST", "/orders", {}, (405, "method-not-allowed")),
         ("DELETE", "/orders/x", {"Authorization": ""}, (405, "method-not-allowed")),
         ("POST", "/docs", {}, (405, "method-not-allowed")),
@@ -193,6 +194,16 @@ async def test_what_is_worth_it_is_compressed(system: System) -> None:
     assert "content-encoding" not in refused.headers
     assert "content-encoding" not in small.headers
     assert known.status_code == 304
+
+
+async def test_a_304_names_the_validator_that_a_200_would(system: System) -> None:
+    await system.store.live(ORDERS).insert_many([order_document(number) for number in range(20)])
+    for coding in ("identity", "gzip"):
+        found = await system.get("/orders", {"Accept-Encoding": coding})
+        known = await system.get(
+            "/orders", {"Accept-Encoding": coding, "If-None-Match": found.headers["etag"]}
+        )
+        assert (known.status_code, known.headers["etag"]) == (304, found.headers["etag"])
 
 
 async def test_history_and_timeline(system: System) -> None:

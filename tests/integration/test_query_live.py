@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,24 @@ import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from shared.documents import FEED
+from services.query.arrivals import Arrivals
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.feed import Feed
+from services.query.documents.generations import LiveGeneration
+from services.query.live.cursors import cursor_of, position_of
+from services.query.live.hub import Hub
+from services.query.live.lasting import Over, lasting
+from services.query.live.messages import Namer
+from services.query.live.streams import LiveStreams
+from services.query.live.subscription import MOST_WHILE_STUCK
+from services.query.live.wanted import Wanted
+from shared.auth import Principal
+from shared.documents import FEED, version_id
 from tests.query_service import (
     STAFF,
     TRACE,
+    Document,
     System,
     authorization,
     bearer,
@@ -54,6 +69,19 @@ async def heard(connection: ClientConnection, seconds: float = 10) -> Any:
     """The next message."""
     async with asyncio.timeout(seconds):
         return json.loads(await connection.recv())
+
+
+def feed_document(number: int) -> Document:
+    """What the feed says of a new order."""
+    return {
+        "_id": version_id(order_id(number), 1),
+        "orderId": order_id(number),
+        "customerId": "ada",
+        "version": 1,
+        "type": "OrderCreated",
+        "traceparent": None,
+        "order": order_document(number),
+    }
 
 
 async def seen(connection: ClientConnection, count: int) -> list[tuple[str, int]]:
@@ -212,8 +240,13 @@ async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
 async def test_a_cursor_that_cannot_be_used_is_told_so(system: System) -> None:
     async with socket(system.url) as opened:
         good = (await heard(opened))["id"]
-    # nonsense, no position, of 1970, of the year 2100, of an event that never was
-    for cursor in ("nonsense", good[:5], "ggAAAAEAAAABKwIpKW4E", "gvSGVwAAAAABKwIpKW4E", good[:16]):
+    position = position_of(good)
+    assert position is not None
+    # nonsense, cut off, one character wrong, of 1970, of the year 2100, of an event that never was
+    slip = good[:6] + ("A" if good[6] != "A" else "B") + good[7:]
+    forged = (f"82{seconds:08X}000000012B0229296E04" for seconds in (1, 0xF4865700))
+    never = position[:24]
+    for cursor in ("nonsense", good[:5], slip, *(cursor_of(made_up) for made_up in (*forged, never))):
         async with socket(system.url, query=f"cursor={cursor}") as opened:
             begin = await heard(opened)
             assert begin == {"id": begin["id"], "type": "reset"}
@@ -248,6 +281,19 @@ async def test_a_token_that_expires_ends_the_stream(system: System) -> None:
     assert lines[0].startswith("id: ")
 
 
+async def test_a_burst_reaches_every_reader(system: System) -> None:
+    """As when the projection comes back and catches up."""
+    total = 4000
+    burst = [feed_document(number) for number in range(total)]
+    async with socket(system.url) as one, socket(system.url) as two:
+        for opened in (one, two):
+            await heard(opened)
+        await system.store.collection(FEED).insert_many(burst)
+        seen_by = await asyncio.gather(seen(one, total), seen(two, total))
+    for orders in seen_by:
+        assert orders == [(order_id(number), 1) for number in range(total)]
+
+
 async def test_a_slow_reader_is_cut_off(system: System) -> None:
     many = [f"product number {number} of a very long order" for number in range(100)]
     items = [{"productId": name, "productName": name * 4, "quantity": 1, "price": 1} for name in many]
@@ -275,6 +321,34 @@ async def test_a_slow_reader_is_cut_off(system: System) -> None:
             await seen(slow, total + 1)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
+
+
+async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
+    mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.query.live.subscription.MOST_WAITING", MOST_WHILE_STUCK)
+    async with (
+        store_of(mongodb_url, mongodb_database) as store,
+        Connection(mongodb_url, mongodb_database) as connection,
+    ):
+        live, feed = LiveGeneration(connection), Feed(connection)
+        async with Customers(live) as customers, Hub(feed, live, Arrivals()) as hub:
+            everything = Wanted(owner=None, order_id=None, customer_id=None, status=None)
+            async with LiveStreams(hub, feed, Namer(customers)).open(everything, None) as stream:
+                cut_off = asyncio.Event()
+                stream.on_too_slow = cut_off.set
+                many = [feed_document(number) for number in range(MOST_WHILE_STUCK + 1)]
+                await store.collection(FEED).insert_many(many)
+                await asyncio.wait_for(cut_off.wait(), 10)
+
+                async def sending() -> None:
+                    sent = 0
+                    async for _ in stream.parts():
+                        sent += 1
+                        assert sent < 10, "it goes on without ever waiting"
+
+                grace = Principal("grace", frozenset({"staff"}), time.time() + 60)
+                assert await lasting(stream, grace, sending(), asyncio.sleep(60)) is Over.TOO_SLOW
 
 
 async def test_server_sent_events(system: System) -> None:
@@ -336,6 +410,7 @@ async def test_all_goes_on_when_mongodb_comes_back(own_mongodb: Server) -> None:
                 answer = await system.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
+            assert "x-read-model-lag-ms" in answer.headers
         assert (await system.get("/health/ready")).status_code == 503
         assert (await system.get("/health/live")).status_code == 200
         await own_mongodb.start()

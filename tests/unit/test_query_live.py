@@ -15,7 +15,7 @@ from services.query.documents.batching import Batches
 from services.query.documents.feed import FeedEvent
 from services.query.live.cursors import Beginnings, cursor_of, position_of, seconds_of
 from services.query.live.messages import Message
-from services.query.live.subscription import MOST_WAITING, Ended, Subscription
+from services.query.live.subscription import MOST_WAITING, MOST_WHILE_STUCK, Ended, Subscription
 from services.query.live.wanted import Wanted
 from shared.auth import Principal
 
@@ -43,6 +43,14 @@ def test_a_cursor_leads_back() -> None:
 def test_other_texts_are_no_cursors(text: str) -> None:
     position = position_of(text)
     assert position is None or cursor_of(position) == text
+
+
+@given(st.sampled_from([MARK, EVENT]), st.data())
+def test_a_cursor_of_which_one_character_was_changed_is_none(position: str, data: st.DataObject) -> None:
+    cursor = cursor_of(position)
+    place = data.draw(st.integers(0, len(cursor) - 1))
+    other = data.draw(st.sampled_from(sorted(set("AZaz09-_=") - {cursor[place]})))
+    assert position_of(cursor[:place] + other + cursor[place + 1 :]) is None
 
 
 def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
@@ -103,6 +111,49 @@ async def test_a_subscription_has_bounds() -> None:
     assert subscription.ended is Ended.TOO_SLOW
     assert cut == [True]
     assert list(await subscription.take()) == []
+
+
+async def test_a_beat_is_not_lost_among_messages() -> None:
+    subscription = Subscription(wanted(STAFF), MARK)
+    message = Message(event())
+    subscription.offer(message)
+    subscription.beat()
+    async with asyncio.timeout(5):
+        assert [list(await subscription.take()) for _ in range(2)] == [[], [message]]
+
+
+async def test_a_burst_does_not_cut_off_a_reader_that_takes_what_it_is_sent() -> None:
+    now = [0.0]
+    subscription = Subscription(wanted(STAFF), MARK, lambda: now[0])
+    burst = [Message(event()) for _ in range(3 * MOST_WHILE_STUCK)]
+    for message in burst:
+        subscription.offer(message)
+    now[0] += 60  # the service itself was slow: nothing of this was sent yet
+    subscription.offer(burst[0])
+    taken = 0
+    async with asyncio.timeout(5):
+        while taken < len(burst) + 1:
+            taken += len(await subscription.take())
+            subscription.sending()
+    assert subscription.ended is None
+
+
+async def test_a_stuck_reader_is_cut_off_once_much_waits_for_it_or_it_took_nothing_for_long() -> None:
+    now = [0.0]
+    flooded, quiet = (Subscription(wanted(STAFF), MARK, lambda: now[0]) for _ in range(2))
+    for subscription in (flooded, quiet):
+        subscription.offer(Message(event()))
+        await subscription.take()
+        subscription.sending()
+    now[0] += 1
+    for _ in range(MOST_WHILE_STUCK):
+        flooded.offer(Message(event()))
+        quiet.beat()
+    assert (flooded.ended, quiet.ended) == (None, None)
+    flooded.offer(Message(event()))
+    now[0] += 30
+    quiet.beat()
+    assert flooded.ended is quiet.ended is Ended.TOO_SLOW
 
 
 async def test_reads_that_are_asked_for_together_share_a_round_trip() -> None:

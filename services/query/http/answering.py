@@ -55,17 +55,18 @@ async def answer(
     """Send a representation, or 304 when the caller has it."""
     body, etag = found.body, found.etag
     known, compress = _conditions(scope)
-    headers = [(b"etag", etag), _CACHE, _VARY, lag_header(lag)]
+    compress = compress and len(body) >= _WORTH_COMPRESSING
+    # another coding is another representation, so its strong validator must differ; a 304 names it too
+    validator = etag[:-1] + _GZIPPED if compress else etag
+    headers = [(b"etag", validator), _CACHE, _VARY, lag_header(lag)]
     if waited is not None:
         headers.append((b"preference-applied", b"wait=%d" % waited))
     if known is not None and _matches(known, etag):
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    if compress and len(body) >= _WORTH_COMPRESSING:
+    if compress:
         body = gzip.compress(body, _LEVEL, mtime=0)
-        # another coding is another representation, so its strong validator must differ
-        headers[0] = (b"etag", etag[:-1] + _GZIPPED)
         headers.append((b"content-encoding", b"gzip"))
     headers += (_JSON, (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": 200, "headers": headers})

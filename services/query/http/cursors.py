@@ -1,7 +1,5 @@
 """Cursors of pages: opaque to callers, harmless when forged, since they only say where to go on reading."""
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
@@ -10,6 +8,7 @@ import orjson
 
 from services.query.documents.shapes import PageKey
 from services.query.http.problems import INVALID_CURSOR
+from services.query.sealing import opened, sealed
 from shared.auth import valid_id
 from shared.problems import Problem
 
@@ -55,17 +54,17 @@ def product_key(cursor: str) -> str:
 
 
 def _pack(*parts: str | int) -> str:
-    return urlsafe_b64encode(orjson.dumps(parts)).rstrip(b"=").decode()
+    return sealed(orjson.dumps(parts))
 
 
 def _unpack(cursor: str) -> Sequence[Any]:
-    if not cursor.isascii() or len(cursor) > _LONGEST:
+    content = opened(cursor, _LONGEST)
+    if content is None:
         refuse()
     try:
-        parts = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
+        parts = orjson.loads(content)
+    except ValueError:
         refuse()
-    # one spelling only: what decodes by chance is not ours
     if not isinstance(parts, list) or _pack(*parts) != cursor:
         refuse()
     return parts

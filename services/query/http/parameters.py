@@ -19,7 +19,7 @@ _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _LARGEST_VERSION: Final = 2**31 - 1
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_WAIT: Final = re.compile(rb'\s*wait\s*=\s*(?:"([0-9]{1,6})"|([0-9]{1,6}))\s*(?:;.*)?', re.IGNORECASE)
+_WAIT: Final = re.compile(rb'\s*wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?', re.IGNORECASE)
 _MOST: Final = 50
 T = TypeVar("T")
 
@@ -114,6 +114,8 @@ class Parameters:
         """A moment with its offset."""
 
         def read(text: str) -> datetime:
+            # an offset's + that the caller did not escape arrives as a space, which no time holds
+            text = text.replace(" ", "+")
             if not _TIME.fullmatch(text):
                 raise ValueError(text)
             return parse_rfc3339(text.upper())

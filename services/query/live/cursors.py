@@ -6,10 +6,10 @@ An event's own position names its document; one between events ("high-water mark
 """
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
 from services.query.documents.changes import Position
+from services.query.sealing import opened, sealed
 
 _LONGEST: Final = 1000
 _POSITION: Final = re.compile(r"82[0-9A-F]{16}(?:[0-9A-F]{2})+")
@@ -21,19 +21,14 @@ _SHORT: Final = 60
 
 def cursor_of(position: Position) -> str:
     """The cursor that stands for a position."""
-    return urlsafe_b64encode(bytes.fromhex(position)).rstrip(b"=").decode()
+    return sealed(bytes.fromhex(position))
 
 
 def position_of(cursor: str) -> Position | None:
     """The position a cursor stands for; None for a text that is no cursor."""
-    if not cursor.isascii() or len(cursor) > _LONGEST:
-        return None
-    try:
-        position = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).hex().upper()
-    except ValueError:
-        return None
-    fits = _POSITION.fullmatch(position) is not None and cursor_of(position) == cursor
-    return position if fits else None
+    content = opened(cursor, _LONGEST)
+    position = "" if content is None else content.hex().upper()
+    return position if _POSITION.fullmatch(position) else None
 
 
 def seconds_of(position: Position) -> int:

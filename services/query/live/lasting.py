@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from services.query.documents.errors import DocumentsError
 from services.query.live.streams import LiveStream
+from services.query.live.subscription import TooSlowError
 from shared.auth import Principal
 
 _SKEW_SECONDS: Final = 30.0
@@ -36,7 +37,7 @@ async def lasting(
 
     sender = asyncio.create_task(sending, name="live sender")
     reader = asyncio.create_task(gone, name="live reader")
-    sender.add_done_callback(lambda _: end(Over.STORE_AWAY))
+    sender.add_done_callback(lambda done: end(_why_sent_no_more(done)))
     reader.add_done_callback(lambda _: end(Over.READER_GONE))
     stream.on_too_slow = lambda: end(Over.TOO_SLOW)
     stream.on_stop = lambda: end(Over.STOPPING)
@@ -50,9 +51,14 @@ async def lasting(
         await asyncio.wait([reader, sender])
     if not sender.cancelled():
         error = sender.exception()
-        if error is not None and not isinstance(error, DocumentsError | OSError):
+        if error is not None and not isinstance(error, DocumentsError | OSError | TooSlowError):
             raise error
     return why
+
+
+def _why_sent_no_more(sender: asyncio.Task[None]) -> Over:
+    failed = None if sender.cancelled() else sender.exception()
+    return Over.TOO_SLOW if isinstance(failed, TooSlowError) else Over.STORE_AWAY
 
 
 def _seconds_left(caller: Principal) -> float:

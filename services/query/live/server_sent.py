@@ -9,7 +9,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
-from services.query.http.answering import Lag, lag_header
+from services.query.http.answering import Lag, lag_header, with_lag
 from services.query.http.endpoint import require_reading
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
@@ -48,7 +48,7 @@ class ServerSentEvents:
         try:
             await stream.__aenter__()
         except DocumentsAwayError:
-            raise unavailable("There is nothing to follow now.") from None
+            raise with_lag(unavailable("There is nothing to follow now."), self._lag) from None
         try:
             await send(start)
             if scope["method"] == "HEAD":

@@ -15,7 +15,7 @@ from services.query.documents.feed import Feed, NewsStream
 from services.query.live.cursors import cursor_of, position_of
 from services.query.live.hub import Hub
 from services.query.live.messages import Message, Namer
-from services.query.live.subscription import Ended, Subscription
+from services.query.live.subscription import Ended, Subscription, TooSlowError
 from services.query.live.wanted import Wanted
 from shared.telemetry.tracing import start_span
 
@@ -146,7 +146,7 @@ class LiveStream:
             self.on_too_slow()
 
     async def parts(self) -> AsyncGenerator[Part, None]:
-        """Everything the stream sends, in order, without end."""
+        """Everything the stream sends, in order, without end; `TooSlowError` once it has been cut off."""
         assert self._beginning is not None
         yield self._beginning
         if self._history is not None:
@@ -154,7 +154,13 @@ class LiveStream:
                 yield await self._named(messages)
         while True:
             assert self._subscription is not None
-            yield await self._named(await self._subscription.take())
+            messages = await self._subscription.take()
+            if self._subscription.ended is Ended.TOO_SLOW:
+                # it may have been before anybody listened for it, and there is nothing to wait for any more
+                raise TooSlowError
+            named = await self._named(messages)
+            self._subscription.sending()
+            yield named
             if self._subscription.ended is Ended.LOST:
                 self._cursor = self._cursor or ""
                 await self._begin()

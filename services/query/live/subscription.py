@@ -1,6 +1,7 @@
 """One stream's share of the live messages, within bounds."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
@@ -10,8 +11,12 @@ from services.query.documents.changes import Position
 from services.query.live.messages import Message
 from services.query.live.wanted import Wanted
 
-MOST_WAITING: Final = 1000
-"""Messages; a reader that falls further behind is cut off. They are shared, so many readers cost little."""
+MOST_WAITING: Final = 10_000
+"""Messages; a stream that falls further behind is cut off. They are shared, so many readers cost little."""
+MOST_WHILE_STUCK: Final = 1000
+"""As many for a reader that does not take what it is sent. A burst alone makes nobody slow."""
+_STUCK_SECONDS: Final = 0.5
+_LONGEST_STUCK_SECONDS: Final = 20.0
 _MOST_TAKEN: Final = 100
 
 
@@ -23,26 +28,39 @@ class Ended(Enum):
     """Messages may be missing: the stream must be told to begin anew."""
 
 
+class TooSlowError(Exception):
+    """The stream's reader has fallen too far behind."""
+
+
 class Subscription:
     """Messages that wait to be sent, those behind `after`. `on_too_slow` is called when it is cut off."""
 
-    def __init__(self, wanted: Wanted, after: Position) -> None:
+    def __init__(self, wanted: Wanted, after: Position, clock: Callable[[], float] = time.monotonic) -> None:
         self.wanted: Final = wanted
         self.after: Final = after
+        self._clock = clock
+        self._sending_since: float | None = None
         self.on_too_slow: Callable[[], None] | None = None
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
+        self._beat_due = False
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
         """Take the message, if it is wanted."""
         if self.ended or message.event.position <= self.after or not self.wanted.matches(message.event):
             return
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MOST_WHILE_STUCK and self._is_full():
             self.end(Ended.TOO_SLOW)
             return
         self._waiting.append(message)
         self._arrived.set()
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= MOST_WAITING or self._stuck_for() > _STUCK_SECONDS
+
+    def _stuck_for(self) -> float:
+        return 0.0 if self._sending_since is None else self._clock() - self._sending_since
 
     def end(self, why: Ended) -> None:
         """Offer nothing any more, and let go of what waits if it is worthless."""
@@ -54,13 +72,23 @@ class Subscription:
                 self.on_too_slow()
 
     def beat(self) -> None:
-        """Let the stream show that it lives."""
+        """Let the stream show that it lives; end it if its reader has not for long."""
+        if not self.ended and self._stuck_for() > _LONGEST_STUCK_SECONDS:
+            self.end(Ended.TOO_SLOW)
+        self._beat_due = True
         self._arrived.set()
+
+    def sending(self) -> None:
+        """What was taken is on its way to the reader, until the next `take`."""
+        self._sending_since = self._clock()
 
     async def take(self) -> Sequence[Message]:
         """The next messages; none when there is a beat to send, or when it has ended."""
+        self._sending_since = None
         await self._arrived.wait()
-        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TAKEN))]
+        most = 0 if self._beat_due else _MOST_TAKEN
+        self._beat_due = False
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
         if not self._waiting and not self.ended:
             self._arrived.clear()
         return taken

@@ -61,10 +61,14 @@ class WebSocketEndpoint:
 
 
 class PlainRequests:
-    """Answers plain requests where a WebSocket stands."""
+    """Answers plain requests where a WebSocket stands; a token is needed here, too."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
+        await self._authenticator.authenticate(scope)
         headers = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
         raise Problem(UPGRADE_REQUIRED, "Open a WebSocket here.", headers=headers)
 

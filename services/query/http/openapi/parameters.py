@@ -71,7 +71,11 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "ifNoneMatch": _header(
         "If-None-Match", {"type": "string"}, "`ETag`s that the caller has: 304 if one holds."
     ),
-    "requestId": _header("X-Request-Id", {"type": "string", "maxLength": 128}, "Comes back with the answer."),
+    "requestId": _header(
+        "X-Request-Id",
+        {"type": "string"},
+        "Comes back with the answer when it is sane, up to 128 characters; else the answer has another.",
+    ),
     "traceparent": _header("traceparent", {"type": "string"}, "W3C trace context."),
 }
 
