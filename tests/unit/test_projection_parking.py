@@ -3,9 +3,10 @@
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Parked
 from services.projection.records import Record, digest
-from shared.documents import ORDERS
+from shared.documents import CUSTOMERS, ORDERS
+from shared.events import CustomerErased, CustomerRegistered
 from tests.projection_records import Memory, Rec, record
-from tests.unit.test_read_models import SHIPPED, created, folder
+from tests.unit.test_read_models import SHIPPED, created, fold, folder
 
 CREATED = record("orders", "o1", 1, created())
 SECOND = record("orders", "o1", 2, SHIPPED)
@@ -67,6 +68,19 @@ def test_a_key_that_names_another_stream_is_not_used() -> None:
     other = Rec("orders", 0, 0, 0, b"o9", CREATED.value, CREATED.headers)
     assert len(stream.fold(other).letters) == 1
     assert stream.version("o1") == 0
+
+
+def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:
+    memory = Memory()
+    registered = CustomerRegistered(customer_id="ada", name="Ada", email="a@b.c")
+    fold(memory, [record("customers", "ada", 1, registered)])
+    broken = Rec("customers", 0, 1, 0, b"ada", b"{", [])
+    erased = record("customers", "ada", 2, CustomerErased(customer_id="ada"))
+    folding = fold(memory, [broken, erased])
+    assert [letter.record for letter in folding.letters] == [broken, erased]
+    ada = memory.of(CUSTOMERS)["ada"]
+    assert (ada["name"], ada["email"], ada["version"]) == (None, None, 1)
+    assert folding.folder.writes().erased == ["ada"]
 
 
 def test_amounts_too_large_for_the_store_are_the_events_own_fault() -> None:
