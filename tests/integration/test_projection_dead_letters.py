@@ -2,11 +2,16 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 
-from shared.documents import FEED, ORDERS, PARKED
+from services.command.relay.partitions import partition_of
+from shared.documents import CUSTOMERS, FEED, ORDERS, PARKED
+from shared.events import CustomerErased
+from shared.topics import DEFAULT_PARTITIONS
 from tests.projecting import World, created, shipped, world
 from tests.relaying import remake_topics
 from tests.servers import Server
@@ -80,3 +85,18 @@ async def test_a_stream_that_comes_again_from_its_beginning_is_parked_where_it_b
         "new": 1,
     }
     assert await around.database[FEED].count_documents({}) == 3
+
+
+async def send(kafka: str, topic: str, partition: int, key: bytes | None, content: Any, **more: Any) -> None:
+    """A record from outside."""
+    packed = {"compression_type": "gzip", "max_request_size": 50_000_000}
+    async with AIOKafkaProducer(bootstrap_servers=kafka, **packed) as producer:
+        await producer.send_and_wait(topic, content, key, partition=partition, **more)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"no customer's id", b"\xff", b"x" * 1000])
+async def test_a_key_that_is_no_customers_stops_no_customer(around: World, key: bytes | None) -> None:
+    await send(around.kafka, "customers", partition_of(b"ada", DEFAULT_PARTITIONS), key, b"{}")
+    await around.topics.publish("customers", [("ada", 1, CustomerErased(customer_id="ada"))])
+    await around.projected(2)
+    assert set(await around.all(CUSTOMERS)) == {"ada"}
