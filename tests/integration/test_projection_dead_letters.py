@@ -1,6 +1,6 @@
 """Dead letters, seen and redriven."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from shared.documents import CUSTOMERS, FEED, ORDERS, PARKED
 from shared.events import CustomerErased
 from shared.topics import DEFAULT_PARTITIONS
 from tests.projecting import World, created, shipped, world
-from tests.relaying import remake_topics
+from tests.projection_records import headers, value
+from tests.relaying import records, remake_topics
 from tests.servers import Server
 
 pytestmark = pytest.mark.integration
@@ -87,11 +88,42 @@ async def test_a_stream_that_comes_again_from_its_beginning_is_parked_where_it_b
     assert await around.database[FEED].count_documents({}) == 3
 
 
+def of_partition(partition: int, prefix: str) -> str:
+    """An id whose events stand in that partition."""
+    names = (f"{prefix}{number}" for number in range(1000))
+    return next(name for name in names if partition_of(name.encode(), DEFAULT_PARTITIONS) == partition)
+
+
+def with_more(more: bytes) -> bytes:
+    """A good event with something more in its data."""
+    return value("bad", 1, created("bad"))[:-2] + b',"more":' + more + b"}}"
+
+
 async def send(kafka: str, topic: str, partition: int, key: bytes | None, content: Any, **more: Any) -> None:
     """A record from outside."""
     packed = {"compression_type": "gzip", "max_request_size": 50_000_000}
     async with AIOKafkaProducer(bootstrap_servers=kafka, **packed) as producer:
         await producer.send_and_wait(topic, content, key, partition=partition, **more)
+
+
+ODD: Sequence[tuple[bytes | None, dict[str, Any]]] = (
+    (None, {}),
+    (b"{", {"headers": [("incarnation", None), ("dead-letter-topic", None)]}),
+    (b"{", {"timestamp_ms": -(10**15)}),
+    (with_more(b'{"$ref":1,"a.b":{"$set":{}}}'), {"headers": headers("first")}),
+    (with_more(b"[" * 300 + b"]" * 300), {"headers": headers("first")}),
+    (b"0" * 6_000_000, {"headers": headers("first")}),
+    (with_more(b'"' + b"x" * 20_000_000 + b'"'), {"headers": headers("first")}),
+)
+
+
+async def test_no_record_from_outside_stops_what_comes_behind_it(around: World) -> None:
+    good = [of_partition(partition, "good") for partition in range(len(ODD))]
+    for partition, (content, more) in enumerate(ODD):
+        await send(around.kafka, "orders", partition, b"bad", content, **more)
+    await around.topics.publish("orders", [(name, 1, created(name)) for name in good])
+    await around.projected(2 * len(ODD))
+    assert set(good) <= set(await around.all(ORDERS))
 
 
 @pytest.mark.parametrize("key", [None, b"", b"no customer's id", b"\xff", b"x" * 1000])
@@ -100,3 +132,13 @@ async def test_a_key_that_is_no_customers_stops_no_customer(around: World, key: 
     await around.topics.publish("customers", [("ada", 1, CustomerErased(customer_id="ada"))])
     await around.projected(2)
     assert set(await around.all(CUSTOMERS)) == {"ada"}
+
+
+async def test_what_is_too_large_for_the_dead_letters_goes_there_without_its_bytes(around: World) -> None:
+    await send(around.kafka, "orders", 0, b"bad", b"0" * 6_000_000, headers=[("who", b"me")])
+    await around.projected(1)
+    (letter,) = await records(around.kafka, ["orders.dlq"])
+    assert (letter.key, letter.value) == (b"bad", None)
+    told = dict(letter.headers)
+    assert (told["who"], told["dead-letter-partition"], told["dead-letter-offset"]) == (b"me", b"0", b"0")
+    assert b"too large" in told["dead-letter-error"]

@@ -1,8 +1,10 @@
 """What becomes of events that cannot be used, and of those behind them."""
 
+import pytest
+
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Parked
-from services.projection.records import Record, digest
+from services.projection.records import Record, digest, sent_at
 from shared.documents import CUSTOMERS, ORDERS
 from shared.events import CustomerErased, CustomerRegistered
 from tests.projection_records import Memory, Rec, record
@@ -68,6 +70,22 @@ def test_a_key_that_names_another_stream_is_not_used() -> None:
     other = Rec("orders", 0, 0, 0, b"o9", CREATED.value, CREATED.headers)
     assert len(stream.fold(other).letters) == 1
     assert stream.version("o1") == 0
+
+
+@pytest.mark.parametrize("more", [b"[" * 95 + b"]" * 95, b'"' + b"x" * 3_000_000 + b'"'])
+def test_what_no_document_can_hold_is_the_events_own_fault(more: bytes) -> None:
+    stream = Stream()
+    odd = Rec("orders", 0, 0, 0, b"o1", (CREATED.value or b"")[:-2] + b',"more":' + more + b"}}", [])
+    assert len(stream.fold(odd, OTHER).letters) == 1
+    assert stream.version("o2") == 1
+
+
+def test_a_time_that_is_none_is_the_events_own_fault() -> None:
+    stream = Stream()
+    never = Rec("orders", 0, 0, -(10**15), b"o1", CREATED.value, CREATED.headers)
+    assert len(stream.fold(never, OTHER).letters) == 1
+    assert stream.version("o2") == 1
+    assert sent_at(never) is None
 
 
 def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:

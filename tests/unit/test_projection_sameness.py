@@ -42,6 +42,12 @@ def test_a_record_without_an_incarnation_says_nothing() -> None:
     assert Sameness().continues(at("a"), [silent])
 
 
+def test_a_header_without_a_value_says_nothing() -> None:
+    (silent,) = of("a")
+    silent.headers = [("incarnation", None)]
+    assert Sameness().continues(at("a"), [silent])
+
+
 def test_the_record_at_the_checkpoint_must_be_the_one_that_was_passed() -> None:
     (passed,) = of("a")
     passed.offset = 5

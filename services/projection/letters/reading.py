@@ -23,7 +23,7 @@ class DeadLetter:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
     error: str
     at: str
 
