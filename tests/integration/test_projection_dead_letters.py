@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -142,3 +143,15 @@ async def test_what_is_too_large_for_the_dead_letters_goes_there_without_its_byt
     told = dict(letter.headers)
     assert (told["who"], told["dead-letter-partition"], told["dead-letter-offset"]) == (b"me", b"0", b"0")
     assert b"too large" in told["dead-letter-error"]
+
+
+async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
+    order = str(uuid4())
+    await around.topics.publish("orders", [(order, 1, b"not JSON")])
+    await around.projected(1)
+    status, said = await around.command("dead-letters", "list")
+    assert status == 0
+    assert f"orders/{order}, versions 1 to 1, since" in said
+    status, said = await around.command("dead-letters", "redrive", f"orders/{order}")
+    assert status == 1
+    assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
