@@ -4,6 +4,7 @@ import pytest
 
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Parked
+from services.projection.letters.reading import dead_letter
 from services.projection.records import Record, digest, sent_at
 from shared.documents import CUSTOMERS, ORDERS
 from shared.events import CustomerErased, CustomerRegistered
@@ -78,6 +79,12 @@ def test_what_no_document_can_hold_is_the_events_own_fault(more: bytes) -> None:
     odd = Rec("orders", 0, 0, 0, b"o1", (CREATED.value or b"")[:-2] + b',"more":' + more + b"}}", [])
     assert len(stream.fold(odd, OTHER).letters) == 1
     assert stream.version("o2") == 1
+
+
+def test_a_letter_of_somebody_elses_consumer_can_be_read() -> None:
+    theirs = [("dead-letter-partition", b"three"), ("dead-letter-offset", None)]
+    letter = dead_letter(Rec("orders.dlq", 0, 0, 0, b"o1", b"{", theirs))
+    assert (letter.partition, letter.offset, letter.version) == (-1, -1, None)
 
 
 def test_a_time_that_is_none_is_the_events_own_fault() -> None:
