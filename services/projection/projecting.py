@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from services.projection.records import Record, digest, incarnation, sent_at, st
 from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
 from services.projection.store.connecting import Mongo
+from services.projection.store.heartbeats import Heartbeats
 from services.projection.store.writing import Writer
 from services.projection.tracing import BatchTrace
 from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
@@ -72,6 +73,10 @@ class Projector:
             and checkpoint.halt_until > datetime.now(UTC)
             and checkpoint.offset >= checkpoint.halt_at
         )
+
+    async def incarnations(self) -> Mapping[str, str]:
+        """The incarnations of the topics as the relay told them last; none while it is silent."""
+        return await Heartbeats(self._mongo).incarnations()
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
         """Apply records that follow `start`; the checkpoint as it is then.
