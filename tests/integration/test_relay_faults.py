@@ -269,6 +269,23 @@ async def test_an_event_that_makes_no_record_stops_no_other(
     assert samples["relay_active", "0"] == 1
 
 
+async def test_what_stands_before_an_event_that_makes_no_record_is_published(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, [("orders/odd", 1), ("orders/odd", 2)])
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(
+            "WITH w AS (INSERT INTO events (stream_id, version, event_id, category, subject, type,"
+            " schema_version, data, metadata, occurred_at) VALUES ('orders/odd', 3, gen_random_uuid(),"
+            " 'orders', 'odd', 'OrderCancelled', 0, '{}', '{}', now()) RETURNING position)"
+            " INSERT INTO outbox SELECT position, 'orders/odd', 1 FROM w"
+        )
+    await store(postgres_url, [("orders/odd", 4)])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+    assert first_sights(await read(brokers)) == {"orders/odd": [1, 2]}
+
+
 async def test_no_heartbeat_vouches_for_a_topic_that_lost_its_history(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
