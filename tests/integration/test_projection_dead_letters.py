@@ -1,6 +1,8 @@
 """Dead letters, seen and redriven."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -155,3 +157,23 @@ async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
     status, said = await around.command("dead-letters", "redrive", f"orders/{order}")
     assert status == 1
     assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
+
+
+async def test_a_stream_is_redriven_beside_traffic_that_never_ends(around: World) -> None:
+    await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 1, created("bad"))])
+    await around.projected(2)
+    ended = asyncio.Event()
+
+    async def traffic() -> None:
+        names = (name for name in map("o{}".format, count()) if partition_of(name.encode(), 12) == home)
+        while not ended.is_set():
+            order = next(names)
+            await around.topics.publish("orders", [(order, 1, created(order))])
+
+    home = partition_of(b"bad", DEFAULT_PARTITIONS)
+    busy = asyncio.create_task(traffic())
+    status, said = await around.command("dead-letters", "redrive", "orders/bad")
+    ended.set()
+    await busy
+    assert status == 0, said
+    assert "orders/bad in generation 1-1: 1 events applied" in said
