@@ -68,7 +68,7 @@ class CloudEvent(BaseModel):
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: str
     """Where the JSON Schema of `data` is served; it ends in the type and the schema version."""
-    version: int = Field(ge=1, le=2**31 - 1)
+    version: int = Field(ge=1, le=2**31 - 1, strict=True)
     """Counts 1, 2, 3 … per `subject` with no hole."""
     position: str = Field(pattern=r"^[0-9]+$")
     """The place in the event store, a growing decimal number over all aggregates."""

@@ -4,16 +4,18 @@ Twice a second each shard of the relay tells a moment t and, for every partition
 stands all that was committed before t. Once the live checkpoints have passed those offsets, the documents
 hold all of that shard that was committed before t.
 
-    lag_ms(now, fresh_as_of(heartbeats, checkpoints))
+    lag_ms(now, fresh_as_of(credible(heartbeats, now), checkpoints))
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 NEVER: Final = 2_147_483_647
 """The lag in milliseconds when nothing is known."""
+SKEW: Final = timedelta(seconds=5)
+"""So far may the clocks of two machines be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Heartbeat:
             # offsets of a topic that has since been made anew say nothing
             and checkpoint.incarnation == self.incarnations.get(topic)
         )
+
+
+def credible(heartbeats: Iterable[Heartbeat], now: datetime) -> list[Heartbeat]:
+    """Those that are not of times to come: after a clock was set back they would count as fresh for long."""
+    return [beat for beat in heartbeats if beat.t <= now + SKEW]
 
 
 def fresh_as_of(heartbeats: Iterable[Heartbeat], checkpoints: Checkpoints) -> datetime | None:

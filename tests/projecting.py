@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.local.program import stop
 from deploy.local.state import free_ports
+from shared.auth import valid_id
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, collection
 from shared.events import OrderCreated, OrderItem, OrderShipped
 from shared.money import Money
@@ -61,6 +62,7 @@ class Keys:
             status = 401
         else:
             wanted = orjson.loads(body)["customerIds"]
+            status = 200 if all(map(valid_id, wanted)) else 422
             found = {each: self.keys[each].as_dict() if each in self.keys else None for each in wanted}
             answer = orjson.dumps({"keys": found})
         await send({"type": "http.response.start", "status": status, "headers": []})

@@ -31,7 +31,7 @@ class Rec:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def headers(incarnation: str = "a") -> list[tuple[str, bytes]]:

@@ -12,6 +12,9 @@ class TransientError(ProjectionError):
 class FencedError(ProjectionError):
     """The checkpoint is not where the batch started from: somebody else moved it."""
 
+    def __str__(self) -> str:
+        return "somebody else moved the checkpoint"
+
 
 class HaltedError(ProjectionError):
     """The checkpoint may not move further now: a switch of generations is being prepared."""

@@ -16,7 +16,7 @@ from services.projection.store.connecting import Mongo, Row
 from services.projection.store.generations import Generations
 from services.projection.store.heartbeats import Heartbeats
 from shared import freshness
-from shared.freshness import Heartbeat, fresh_as_of, lag_ms
+from shared.freshness import SKEW, Heartbeat, credible, fresh_as_of, lag_ms
 
 _EVERY_SECONDS: Final = 1.0
 _LOOK_BACK: Final = 60
@@ -67,8 +67,11 @@ class Lag:
         self._parked = await marks.parked(self._mongo, generation)
         if self._pointer is not None and self._pointer["generation"] != generation:
             self._as_of.clear()
+        now = datetime.now(UTC)
+        believed = credible(beats, now)
+        self._as_of = {place: as_of for place, as_of in self._as_of.items() if as_of <= now + SKEW}
         for place, checkpoint in checkpoints.items():
-            self._prove(place, checkpoint, beats)
+            self._prove(place, checkpoint, believed)
         self._pointer, self._checkpoints, self._looked = pointer, checkpoints, True
 
     def _prove(self, place: Place, checkpoint: Checkpoint, beats: Iterable[Heartbeat]) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,10 +20,11 @@ from services.projection.kafka.refetching import refetch
 from services.projection.metrics import ProjectionMetrics
 from services.projection.personal_data import Keys
 from services.projection.read_models.customers import Reveal
-from services.projection.records import Record, digest, incarnation, stream_of
+from services.projection.records import Record, digest, incarnation, sent_at, stream_of
 from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
 from services.projection.store.connecting import Mongo
+from services.projection.store.heartbeats import Heartbeats
 from services.projection.store.writing import Writer
 from services.projection.tracing import BatchTrace
 from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
@@ -73,6 +74,10 @@ class Projector:
             and checkpoint.offset >= checkpoint.halt_at
         )
 
+    async def incarnations(self) -> Mapping[str, str]:
+        """The incarnations of the topics as the relay told them last; none while it is silent."""
+        return await Heartbeats(self._mongo).incarnations()
+
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
         """Apply records that follow `start`; the checkpoint as it is then.
 
@@ -101,7 +106,7 @@ class Projector:
             fold = await self._fold(place, start, readings, new)
             if not fold.letters and not fold.holes:
                 with suppress(FencedError):  # perhaps only because one is not new
-                    return fold, await self._write(place, start, fold, readings[-1].record, trace)
+                    return fold, await self._write(place, start, fold, readings, trace)
         fold = await self._fold(place, start, readings)
         if fold.holes:
             fold = await self._fill(place, start, readings, fold.holes)
@@ -110,7 +115,7 @@ class Projector:
         if fold.letters:
             await self._dead_letters.send(fold.letters)
             self._alarm(place, fold)
-        return fold, await self._write(place, start, fold, readings[-1].record, trace)
+        return fold, await self._write(place, start, fold, readings, trace)
 
     def _new(self, place: Place, readings: Sequence[Reading]) -> frozenset[str]:
         """The orders taken for new without a look, which is half of a small batch's time.
@@ -122,13 +127,14 @@ class Projector:
         return beginning(readings, self._marks[place])
 
     async def _write(
-        self, place: Place, start: Checkpoint, fold: Fold, last: Record, trace: BatchTrace
+        self, place: Place, start: Checkpoint, fold: Fold, readings: Sequence[Reading], trace: BatchTrace
     ) -> Checkpoint:
-        to = (incarnation(last) or start.incarnation, last.offset, digest(last))
-        event_at = datetime.fromtimestamp(last.timestamp / 1000, UTC)
+        last = readings[-1].record
+        said = (found for each in reversed(readings) if (found := incarnation(each.record)))
+        to = (next(said, start.incarnation), last.offset, digest(last))
         trace.writing()
         moved = await self._writer.write(
-            place, start, to, event_at, fold.folder.writes(), fold.marks.values()
+            place, start, to, sent_at(last), fold.folder.writes(), fold.marks.values()
         )
         trace.written([letter.record for letter in fold.letters])
         return moved

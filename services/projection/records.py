@@ -20,6 +20,11 @@ _TYPES: Final[dict[str, frozenset[type[Event]]]] = {
 }
 _SUBJECT_FIELD: Final = {"orders": "order_id", "customers": "customer_id", "products": "product_id"}
 
+_LARGEST: Final = 2 * 1024 * 1024
+"""Bytes of JSON. As BSON they are up to six times as many, and a document holds 16 MiB."""
+_DEEPEST: Final = 90
+"""Levels; a document has a hundred. https://www.mongodb.com/docs/manual/reference/limits/"""
+
 
 class Record(Protocol):
     """A record as aiokafka hands it out."""
@@ -30,13 +35,13 @@ class Record(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def header(record: Record, name: str) -> str | None:
     """The first header of that name as text; None when there is none or it is no text."""
     for found, value in record.headers:
-        if found == name:
+        if found == name and value is not None:
             try:
                 return value.decode()
             except UnicodeDecodeError:
@@ -55,6 +60,14 @@ def digest(record: Record) -> str:
     return hashed.hexdigest()
 
 
+def sent_at(record: Record) -> datetime | None:
+    """When the record was sent, as its sender says, who may say anything; None when that is no time."""
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def stream_of(record: Record) -> str:
     """The aggregate's id by the record's key, whatever bytes that has."""
     return (record.key or b"").decode("utf-8", "backslashreplace")
@@ -66,7 +79,10 @@ def read(record: Record) -> Incoming[Any]:
     Raises `ValueError` when it is none that belongs there, or its data don't fit its schema.
     """
     # faster than pydantic's own parser where most of a document is kept as it is
-    envelope = CloudEvent.model_validate(orjson.loads(record.value or b""))
+    content = record.value or b""
+    told = orjson.loads(content)
+    _check_storable(content, told)
+    envelope = CloudEvent.model_validate(told)
     known = CURRENT.get(envelope.type)
     if known is None or known not in _TYPES[record.topic]:
         raise ValueError(f"{envelope.type!r} is no event of the topic")
@@ -76,6 +92,8 @@ def read(record: Record) -> Incoming[Any]:
     if not envelope.subject == stream_of(record) == getattr(event, _SUBJECT_FIELD[record.topic]):
         raise ValueError("key, subject and data name different aggregates")
     occurred = envelope.time.astimezone(UTC)
+    if (published := sent_at(record)) is None:
+        raise ValueError("its timestamp is no time")
     headers = dict(record.headers)
     return Incoming(
         event=event,
@@ -91,8 +109,25 @@ def read(record: Record) -> Incoming[Any]:
         offset=record.offset,
         received_at=_time(headers.get(RECEIVED_AT), occurred),
         committed_at=_time(headers.get(COMMITTED_AT), occurred),
-        published_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        published_at=published,
     )
+
+
+def _check_storable(content: bytes, told: object) -> None:
+    """Raise `ValueError` for what no document can hold: the store would refuse the whole batch, for ever."""
+    if len(content) > _LARGEST:
+        raise ValueError("it is too large for a document")
+    # no deeper than it has brackets, which few events have so many of
+    if content.count(b"{") + content.count(b"[") > _DEEPEST and _depth(told) > _DEEPEST:
+        raise ValueError("it is nested too deeply for a document")
+
+
+def _depth(content: object) -> int:
+    if isinstance(content, dict):
+        return 1 + max(map(_depth, content.values()), default=0)
+    if isinstance(content, list):
+        return 1 + max(map(_depth, content), default=0)
+    return 0
 
 
 def _time(text: bytes | None, otherwise: datetime) -> datetime:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
-from pydantic import with_config
+from pydantic import Strict, with_config
 
 from shared.events.wire import WIRE
 from shared.money import Money
@@ -19,7 +19,7 @@ class OrderItem:
     """The product, as in the topic `products`; each stands once in an order."""
     product_name: str
     """Its name when the order was placed."""
-    quantity: Annotated[int, Ge(1)]
+    quantity: Annotated[int, Ge(1), Strict()]
     """How many of it."""
     price: Money
     """The price of one when the order was placed."""

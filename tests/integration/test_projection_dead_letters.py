@@ -1,14 +1,23 @@
 """Dead letters, seen and redriven."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import count
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 
-from shared.documents import FEED, ORDERS, PARKED
+from services.command.relay.partitions import partition_of
+from shared.documents import CUSTOMERS, FEED, ORDERS, PARKED
+from shared.events import CustomerErased
+from shared.topics import DEFAULT_PARTITIONS
 from tests.projecting import World, created, shipped, world
-from tests.relaying import remake_topics
+from tests.projection_records import headers, value
+from tests.relaying import records, remake_topics
 from tests.servers import Server
 
 pytestmark = pytest.mark.integration
@@ -80,3 +89,91 @@ async def test_a_stream_that_comes_again_from_its_beginning_is_parked_where_it_b
         "new": 1,
     }
     assert await around.database[FEED].count_documents({}) == 3
+
+
+def of_partition(partition: int, prefix: str) -> str:
+    """An id whose events stand in that partition."""
+    names = (f"{prefix}{number}" for number in range(1000))
+    return next(name for name in names if partition_of(name.encode(), DEFAULT_PARTITIONS) == partition)
+
+
+def with_more(more: bytes) -> bytes:
+    """A good event with something more in its data."""
+    return value("bad", 1, created("bad"))[:-2] + b',"more":' + more + b"}}"
+
+
+async def send(kafka: str, topic: str, partition: int, key: bytes | None, content: Any, **more: Any) -> None:
+    """A record from outside."""
+    packed = {"compression_type": "gzip", "max_request_size": 50_000_000}
+    async with AIOKafkaProducer(bootstrap_servers=kafka, **packed) as producer:
+        await producer.send_and_wait(topic, content, key, partition=partition, **more)
+
+
+ODD: Sequence[tuple[bytes | None, dict[str, Any]]] = (
+    (None, {}),
+    (b"{", {"headers": [("incarnation", None), ("dead-letter-topic", None)]}),
+    (b"{", {"timestamp_ms": -(10**15)}),
+    (with_more(b'{"$ref":1,"a.b":{"$set":{}}}'), {"headers": headers("first")}),
+    (with_more(b"[" * 300 + b"]" * 300), {"headers": headers("first")}),
+    (b"0" * 6_000_000, {"headers": headers("first")}),
+    (with_more(b'"' + b"x" * 20_000_000 + b'"'), {"headers": headers("first")}),
+)
+
+
+async def test_no_record_from_outside_stops_what_comes_behind_it(around: World) -> None:
+    good = [of_partition(partition, "good") for partition in range(len(ODD))]
+    for partition, (content, more) in enumerate(ODD):
+        await send(around.kafka, "orders", partition, b"bad", content, **more)
+    await around.topics.publish("orders", [(name, 1, created(name)) for name in good])
+    await around.projected(2 * len(ODD))
+    assert set(good) <= set(await around.all(ORDERS))
+
+
+@pytest.mark.parametrize("key", [None, b"", b"no customer's id", b"\xff", b"x" * 1000])
+async def test_a_key_that_is_no_customers_stops_no_customer(around: World, key: bytes | None) -> None:
+    await send(around.kafka, "customers", partition_of(b"ada", DEFAULT_PARTITIONS), key, b"{}")
+    await around.topics.publish("customers", [("ada", 1, CustomerErased(customer_id="ada"))])
+    await around.projected(2)
+    assert set(await around.all(CUSTOMERS)) == {"ada"}
+
+
+async def test_what_is_too_large_for_the_dead_letters_goes_there_without_its_bytes(around: World) -> None:
+    await send(around.kafka, "orders", 0, b"bad", b"0" * 6_000_000, headers=[("who", b"me")])
+    await around.projected(1)
+    (letter,) = await records(around.kafka, ["orders.dlq"])
+    assert (letter.key, letter.value) == (b"bad", None)
+    told = dict(letter.headers)
+    assert (told["who"], told["dead-letter-partition"], told["dead-letter-offset"]) == (b"me", b"0", b"0")
+    assert b"too large" in told["dead-letter-error"]
+
+
+async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
+    order = str(uuid4())
+    await around.topics.publish("orders", [(order, 1, b"not JSON")])
+    await around.projected(1)
+    status, said = await around.command("dead-letters", "list")
+    assert status == 0
+    assert f"orders/{order}, versions 1 to 1, since" in said
+    status, said = await around.command("dead-letters", "redrive", f"orders/{order}")
+    assert status == 1
+    assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
+
+
+async def test_a_stream_is_redriven_beside_traffic_that_never_ends(around: World) -> None:
+    await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 1, created("bad"))])
+    await around.projected(2)
+    ended = asyncio.Event()
+
+    async def traffic() -> None:
+        names = (name for name in map("o{}".format, count()) if partition_of(name.encode(), 12) == home)
+        while not ended.is_set():
+            order = next(names)
+            await around.topics.publish("orders", [(order, 1, created(order))])
+
+    home = partition_of(b"bad", DEFAULT_PARTITIONS)
+    busy = asyncio.create_task(traffic())
+    status, said = await around.command("dead-letters", "redrive", "orders/bad")
+    ended.set()
+    await busy
+    assert status == 0, said
+    assert "orders/bad in generation 1-1: 1 events applied" in said

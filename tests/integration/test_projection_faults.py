@@ -8,15 +8,15 @@ from typing import Any
 import orjson
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from shared.documents import HEARTBEATS
+from shared.documents import HEARTBEATS, PARKED
 from shared.freshness import NEVER
 from shared.times import rfc3339
 from shared.topics import CATEGORIES, DEFAULT_PARTITIONS
 from tests.integration.test_projection import exact, names
 from tests.projecting import Projection, World, created, shipped, world
-from tests.relaying import remake_topics
+from tests.relaying import records, remake_topics
 from tests.servers import Server, eventually, start_mongodb
 
 pytestmark = pytest.mark.integration
@@ -75,14 +75,14 @@ async def test_the_broker_is_stopped_and_started_again(around: World, kafka: Ser
     await exact(around, orders, versions=2)
 
 
-async def beat(kafka: str, t: str, ends: dict[str, list[int]]) -> None:
+async def beat(kafka: str, t: str, ends: dict[str, list[int]], incarnation: str = "first") -> None:
     """A heartbeat of the relay's only shard."""
     told = {
         "shards": 1,
         "shard": 0,
         "t": t,
         "endOffsets": ends,
-        "incarnations": dict.fromkeys(CATEGORIES, "first"),
+        "incarnations": dict.fromkeys(CATEGORIES, incarnation),
     }
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         await producer.send_and_wait("heartbeats", orjson.dumps(told))
@@ -115,6 +115,46 @@ async def test_lag_is_proven_by_heartbeats_and_grows_when_they_stop(around: Worl
 
     await eventually(grows, "the lag grows without heartbeats")
     assert await around.database[HEARTBEATS].count_documents({}) == 1
+
+
+async def fresh(around: World, ends: dict[str, list[int]], partition: int, incarnation: str) -> None:
+    """Wait until a partition of the orders proves how far it is, to a relay that lives."""
+
+    async def proven() -> bool:
+        await beat(around.kafka, rfc3339(datetime.now(UTC)), ends, incarnation)
+        return bool((await lag(around.projections[0], "orders", partition))["ms"] < 5000)
+
+    await eventually(proven, "the lag is known", 20, every=0.5)
+
+
+async def test_a_partition_that_holds_only_a_record_from_outside_proves_its_lag(around: World) -> None:
+    await (await around.projection()).ready()
+    async with AIOKafkaProducer(bootstrap_servers=around.kafka) as producer:
+        await producer.send_and_wait("orders", b"not JSON", b"bad", partition=3)
+    ends: dict[str, list[int]] = {topic: [0] * DEFAULT_PARTITIONS for topic in CATEGORIES}
+    ends["orders"][3] = 1
+    await fresh(around, ends, 3, "first")
+    assert await around.database[PARKED].count_documents({}) == 1
+    assert len(await records(around.kafka, ["orders.dlq"])) == 1
+
+
+async def test_a_topic_made_anew_with_what_it_held_proves_its_lag(around: World) -> None:
+    """No record comes that would tell: all stand where the checkpoints are already."""
+    await (await around.projection()).ready()
+    orders = names(100)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    await remake_topics(around.kafka)
+    around.topics.incarnation = "second"
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    async with AIOKafkaConsumer(bootstrap_servers=around.kafka) as consumer:
+        places = [TopicPartition("orders", number) for number in range(DEFAULT_PARTITIONS)]
+        ends = await consumer.end_offsets(places)
+    told: dict[str, list[int]] = {topic: [0] * DEFAULT_PARTITIONS for topic in CATEGORIES}
+    told["orders"] = [ends[place] for place in places]
+    for partition in range(DEFAULT_PARTITIONS):
+        await fresh(around, told, partition, "second")
+    await exact(around, orders, versions=1)
 
 
 async def test_heartbeats_and_metrics_go_on_through_a_rebalance(around: World) -> None:

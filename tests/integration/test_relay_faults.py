@@ -13,9 +13,12 @@ from urllib.error import HTTPError
 import psycopg
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.state import free_ports
+from services.command.relay.partitions import partition_of
+from shared.topics import DEFAULT_PARTITIONS
 from tests.relaying import (
     ROOT,
     cluster,
@@ -264,6 +267,54 @@ async def test_an_event_that_makes_no_record_stops_no_other(
     assert samples["relay_set_aside_total", "orders"] == 1
     assert samples["relay_streams_set_aside",] == 1
     assert samples["relay_active", "0"] == 1
+
+
+async def test_what_stands_before_an_event_that_makes_no_record_is_published(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, [("orders/odd", 1), ("orders/odd", 2)])
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(
+            "WITH w AS (INSERT INTO events (stream_id, version, event_id, category, subject, type,"
+            " schema_version, data, metadata, occurred_at) VALUES ('orders/odd', 3, gen_random_uuid(),"
+            " 'orders', 'odd', 'OrderCancelled', 0, '{}', '{}', now()) RETURNING position)"
+            " INSERT INTO outbox SELECT position, 'orders/odd', 1 FROM w"
+        )
+    await store(postgres_url, [("orders/odd", 4)])
+    async with relay(postgres_url, brokers, tmp_path / "relay.log"):
+        await published(postgres_url)
+    assert first_sights(await read(brokers)) == {"orders/odd": [1, 2]}
+
+
+async def test_no_heartbeat_vouches_for_a_topic_that_lost_its_history(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, counted(3, 1))
+    used = {partition_of(f"s{n}".encode(), DEFAULT_PARTITIONS) for n in range(3)}
+    environment = {**os.environ, "POSTGRES_URL": postgres_url, "KAFKA_BOOTSTRAP_SERVERS": brokers}
+
+    async def beating() -> bool:
+        return bool(await heartbeats(brokers))
+
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await eventually(beating, "heartbeats are sent")
+        await remake_topics(brokers)
+        await running.says("topic orders does not hold its history")
+        await store(postgres_url, [(f"orders/s{n}", 2) for n in range(3)])
+        await published(postgres_url)
+        async with AIOKafkaProducer(bootstrap_servers=brokers) as producer:
+            foreign = min(set(range(DEFAULT_PARTITIONS)) - used)
+            await producer.send_and_wait("orders", b"from outside", partition=foreign)
+        republish = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.command", "republish", cwd=ROOT, env=environment,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await republish.wait() == 0
+        await eventually(beating, "heartbeats are sent again")
+    told = await heartbeats(brokers)
+    # three of which the topic was emptied again, and all six; where nothing stands now there is no end
+    assert {sum(beat["endOffsets"]["orders"]) for beat in told} == {9}
+    assert {each.incarnation for each in await read(brokers)} == {told[-1]["incarnations"]["orders"]}
 
 
 async def test_a_frozen_republish_holds_nobody_up_for_long(

@@ -70,7 +70,19 @@ def test_a_reader_ignores_fields_it_does_not_know() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [b"", b"null", b"[]", b"{", b"\xff", record(version=0), record(subject=""), record(actor=None)]
+    "broken",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"\xff",
+        record(version=0),
+        record(version="1"),
+        record(version=True),
+        record(subject=""),
+        record(actor=None),
+    ],
 )
 def test_what_is_no_envelope_is_a_value_error(broken: bytes) -> None:
     with pytest.raises(ValueError, match="validation error"):
@@ -80,6 +92,10 @@ def test_what_is_no_envelope_is_a_value_error(broken: bytes) -> None:
 def test_data_that_does_not_fit_its_type_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="validation error"):
         decode(record(data={"orderId": 7})).event()
+    item = {"productId": "p", "productName": "P", "quantity": "2", "price": "1.00"}
+    order = {"orderId": "0199", "customerId": "ada", "items": [item], "total": "2.00"}
+    with pytest.raises(ValueError, match="validation error"):
+        decode(record(event_type="OrderCreated", data=order)).event()
 
 
 def test_an_unknown_type_is_a_key_error() -> None:

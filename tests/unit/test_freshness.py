@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.freshness import NEVER, Checkpoint, Heartbeat, fresh_as_of, lag_ms
+from shared.freshness import NEVER, Checkpoint, Heartbeat, credible, fresh_as_of, lag_ms
 
 T = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -52,6 +52,12 @@ def test_the_slowest_shard_decides_and_an_unheard_one_is_never() -> None:
 def test_only_the_newest_number_of_shards_counts() -> None:
     old = [beat(1, [1], shard=0, shards=2), beat(1, [1], shard=1, shards=2)]
     assert fresh_as_of([*old, beat(2, [1])], read_up_to(0)) == T + timedelta(seconds=2)
+
+
+def test_beats_of_times_to_come_prove_nothing() -> None:
+    """The clock was set back by an hour: the old beats would be the newest ones, and fresh till then."""
+    beats = [beat(3600, [1]), beat(1, [1]), beat(2, [9])]
+    assert fresh_as_of(credible(beats, T + timedelta(seconds=3)), read_up_to(0)) == T + timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(("seconds", "lag"), [(1.5, 1500), (0, 0), (-3, 0), (1e9, NEVER)])

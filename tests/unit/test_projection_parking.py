@@ -1,11 +1,15 @@
 """What becomes of events that cannot be used, and of those behind them."""
 
+import pytest
+
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Parked
-from services.projection.records import Record, digest
-from shared.documents import ORDERS
+from services.projection.letters.reading import dead_letter
+from services.projection.records import Record, digest, sent_at
+from shared.documents import CUSTOMERS, ORDERS
+from shared.events import CustomerErased, CustomerRegistered
 from tests.projection_records import Memory, Rec, record
-from tests.unit.test_read_models import SHIPPED, created, folder
+from tests.unit.test_read_models import SHIPPED, created, fold, folder
 
 CREATED = record("orders", "o1", 1, created())
 SECOND = record("orders", "o1", 2, SHIPPED)
@@ -67,6 +71,41 @@ def test_a_key_that_names_another_stream_is_not_used() -> None:
     other = Rec("orders", 0, 0, 0, b"o9", CREATED.value, CREATED.headers)
     assert len(stream.fold(other).letters) == 1
     assert stream.version("o1") == 0
+
+
+@pytest.mark.parametrize("more", [b"[" * 95 + b"]" * 95, b'"' + b"x" * 3_000_000 + b'"'])
+def test_what_no_document_can_hold_is_the_events_own_fault(more: bytes) -> None:
+    stream = Stream()
+    odd = Rec("orders", 0, 0, 0, b"o1", (CREATED.value or b"")[:-2] + b',"more":' + more + b"}}", [])
+    assert len(stream.fold(odd, OTHER).letters) == 1
+    assert stream.version("o2") == 1
+
+
+def test_a_letter_of_somebody_elses_consumer_can_be_read() -> None:
+    theirs = [("dead-letter-partition", b"three"), ("dead-letter-offset", None)]
+    letter = dead_letter(Rec("orders.dlq", 0, 0, 0, b"o1", b"{", theirs))
+    assert (letter.partition, letter.offset, letter.version) == (-1, -1, None)
+
+
+def test_a_time_that_is_none_is_the_events_own_fault() -> None:
+    stream = Stream()
+    never = Rec("orders", 0, 0, -(10**15), b"o1", CREATED.value, CREATED.headers)
+    assert len(stream.fold(never, OTHER).letters) == 1
+    assert stream.version("o2") == 1
+    assert sent_at(never) is None
+
+
+def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:
+    memory = Memory()
+    registered = CustomerRegistered(customer_id="ada", name="Ada", email="a@b.c")
+    fold(memory, [record("customers", "ada", 1, registered)])
+    broken = Rec("customers", 0, 1, 0, b"ada", b"{", [])
+    erased = record("customers", "ada", 2, CustomerErased(customer_id="ada"))
+    folding = fold(memory, [broken, erased])
+    assert [letter.record for letter in folding.letters] == [broken, erased]
+    ada = memory.of(CUSTOMERS)["ada"]
+    assert (ada["name"], ada["email"], ada["version"]) == (None, None, 1)
+    assert folding.folder.writes().erased == ["ada"]
 
 
 def test_amounts_too_large_for_the_store_are_the_events_own_fault() -> None:

@@ -42,6 +42,22 @@ def test_a_record_without_an_incarnation_says_nothing() -> None:
     assert Sameness().continues(at("a"), [silent])
 
 
+def test_a_header_without_a_value_says_nothing() -> None:
+    (silent,) = of("a")
+    silent.headers = [("incarnation", None)]
+    assert Sameness().continues(at("a"), [silent])
+
+
+def test_another_incarnation_that_was_told_is_news_but_only_once() -> None:
+    sameness = Sameness()
+    assert not sameness.is_news(at("a"), "a")
+    assert not sameness.is_news(at("", -1), "a"), "nothing was read yet"
+    assert sameness.is_news(at("a"), "b")
+    assert not sameness.is_news(at("a"), "b")
+    assert sameness.continues(at("a"), of("b"))
+    assert Sameness().is_news(at("", 0), "a"), "what was read did not say where it stood"
+
+
 def test_the_record_at_the_checkpoint_must_be_the_one_that_was_passed() -> None:
     (passed,) = of("a")
     passed.offset = 5

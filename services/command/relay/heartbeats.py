@@ -58,11 +58,18 @@ class Heartbeats:
         # last: these are the topics whose offsets were read
         await self._incarnations.check_beginnings()
         await self._incarnations.check()
+        if not self._incarnations.complete:
+            return  # events are missing from them, and nobody knows who had read those
         beat = {
             **self._shard,
             "t": rfc3339(moment),
-            "endOffsets": ends,
+            "endOffsets": {topic: self._told(topic, found) for topic, found in ends.items()},
             "incarnations": self._incarnations.ids,
         }
         await self._producer.send_and_wait(HEARTBEATS, orjson.dumps(beat))
         self._metrics.heartbeats.labels(str(self._shard["shard"])).inc()
+
+    def _told(self, topic: str, ends: list[int]) -> list[int]:
+        """Where the partitions end; 0 for one that holds nothing, wherever it begins."""
+        begins = self._incarnations[topic].start_offsets
+        return [0 if end == begin else end for end, begin in zip(ends, begins, strict=True)]

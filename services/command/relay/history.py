@@ -60,15 +60,18 @@ class Writer:
         self._encode = Encoder(self._settings.schema_base, known.partitions, known.ids)
 
     async def send(self, rows: Sequence[Row]) -> list[RefusedError]:
-        """Send a page and wait for it; what cannot be published, and is left out with its stream.
+        """Send a page and wait for it; what cannot be published, and is left out with all that follows in its
+        stream.
 
         Raises `KafkaError`, and `TopicRemadeError` when the records went into other topics than meant.
         """
         refused: list[RefusedError] = []
         while True:
-            aside = {error.stream_id for error in refused}
+            aside = {error.stream_id: error.position for error in refused}
             try:
-                records = [self._encode(row) for row in rows if f"{row[2]}/{row[3]}" not in aside]
+                records = [
+                    self._encode(row) for row in rows if row[0] < aside.get(f"{row[2]}/{row[3]}", row[0] + 1)
+                ]
                 await (await self._ready()).send(records)
             except RefusedError as error:
                 refused.append(error)

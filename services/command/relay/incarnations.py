@@ -42,6 +42,7 @@ class Incarnations:
         self._known = known
         self.ids = {topic: incarnation.id for topic, incarnation in known.items()}
         self.partitions = {topic: len(seen.start_offsets) for topic, seen in known.items()}
+        self.complete = all(seen.complete for seen in known.values())
 
     def __getitem__(self, topic: str) -> Incarnation:
         return self._known[topic]

@@ -16,8 +16,8 @@ class Outbox:
         self._reading = reading
         self._session = session
         self._shard = {"shards": shards, "shard": shard}
-        self.set_aside: set[str] = set()
-        """Streams that are not to be published. Only who holds the lock adds to them."""
+        self.set_aside: dict[str, int] = {}
+        """Streams that are not to be published from a position on. Only who holds the lock adds to them."""
 
     async def oldest(self, known: Collection[int], count: int) -> list[int]:
         """Up to `count` of the oldest positions that are not `known`.
@@ -56,7 +56,7 @@ class Outbox:
     async def load_set_aside(self) -> None:
         """See which streams are set aside."""
         cursor = await self._session.execute(sql("list_set_aside"))
-        self.set_aside = {stream for (stream,) in await cursor.fetchall()}
+        self.set_aside = dict(await cursor.fetchall())
 
 
 def _array(positions: Sequence[int]) -> str:

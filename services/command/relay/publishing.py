@@ -111,7 +111,8 @@ class Publisher:
         rows = await self._outbox.load(positions)
         aside = self._outbox.set_aside
         if aside:
-            rows = [row for row in rows if f"{row[2]}/{row[3]}" not in aside]
+            # what stands before the event in its stream may wait here, too
+            rows = [row for row in rows if row[0] < aside.get(f"{row[2]}/{row[3]}", row[0] + 1)]
         return Chunk(positions, [self._encode(row) for row in rows])
 
     async def _give_way(self) -> None:

@@ -160,7 +160,8 @@ class Shard:
 
                 async def regained() -> None:
                     await outbox.load_set_aside()
-                    if (await self._topics(reading)).ids != incarnations.ids:
+                    found = await self._topics(reading)
+                    if (found.ids, found.complete) != (incarnations.ids, incarnations.complete):
                         raise TopicRemadeError("topics were emptied and filled again")
 
                 publisher = Publisher(outbox, lock, incarnations, encoder, sender, self._metrics, regained)

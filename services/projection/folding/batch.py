@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.projection.folding.customers import CustomersFolder
 from services.projection.folding.folder import Folder
 from services.projection.folding.parking import Letter, Marks, Parked, why
 from services.projection.folding.reading import Reading, reading
 from services.projection.read_models.incoming import Incoming
 from services.projection.records import Record, digest, read, stream_of
+from shared.events import CustomerErased
 
 Refetched = Mapping[tuple[str, int], Record]
 """Records read again from the topic, by subject and version."""
@@ -61,6 +63,15 @@ class Fold:
             self._behind_hole(record, version, mark)
         else:
             self._fill(record, incoming, stored)
+        self._forget(incoming)
+
+    def _forget(self, incoming: Incoming[Any]) -> None:
+        """A customer is erased at once, also when the event is parked."""
+        if not isinstance(incoming.event, CustomerErased):
+            return
+        parked = self.folder.version_of(incoming.subject) < incoming.version
+        if parked and isinstance(self.folder, CustomersFolder):
+            self.folder.forget(incoming.subject)
 
     def _mark(self, subject: str) -> Parked | None:
         return self.marks.get(subject) or self.known.get(subject)

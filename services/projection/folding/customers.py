@@ -32,6 +32,13 @@ class CustomersFolder:
         if isinstance(incoming.event, CustomerErased):
             self._erased.append(incoming.subject)
 
+    def forget(self, subject: str) -> None:
+        """Take the customer's name away, whatever else of its events has to wait."""
+        if (customer := self._customers.get(subject)) is not None:
+            nameless = {**customer, "name": None, "email": None}
+            self._customers[subject] = self._changed[subject] = nameless
+        self._erased.append(subject)
+
     def writes(self) -> Writes:
         """All that changed."""
         return Writes(replaced={CUSTOMERS: self._changed}, erased=self._erased)

@@ -15,6 +15,7 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 from faststream.message import StreamMessage
 
+from services.projection.faults import TransientError
 from services.projection.kafka.backlog import Backlog
 from services.projection.kafka.partition import Applying, Partition
 from services.projection.metrics import ProjectionMetrics
@@ -26,6 +27,7 @@ _MOST_RECORDS: Final = 2000
 _POLL_MS: Final = 200
 _FETCH_WAIT_MS: Final = 100
 _COMMIT_SECONDS: Final = 1.0
+_HEAR_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +60,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._partitions: dict[Place, Partition] = {}
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._committed: dict[Place, int] = {}
-        self._committing: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._subscriber: BatchSubscriber = broker.subscriber(
             *CATEGORIES,
             group_id=group,
@@ -80,15 +82,18 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
 
     async def __aenter__(self) -> Self:
         await self._broker.start()
-        self._committing = asyncio.create_task(self._commit(), name="group offsets")
+        self._looking = [
+            asyncio.create_task(self._commit(), name="group offsets"),
+            asyncio.create_task(self._hear(), name="incarnations"),
+        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._committing is not None:
-            self._committing.cancel()
-            await asyncio.wait([self._committing])
+        for looking in self._looking:
+            looking.cancel()
+            await asyncio.wait([looking])
         self._let_go()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
@@ -144,6 +149,18 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
             await self._commit_passed()
+
+    async def _hear(self) -> None:
+        while True:
+            await asyncio.sleep(_HEAR_SECONDS)
+            try:
+                told = await self._applying.incarnations()
+            except TransientError as error:
+                _log.debug("the incarnations are not known: %s", error)
+                continue
+            for place, partition in self._partitions.items():
+                if place[0] in told:
+                    partition.hear(told[place[0]])
 
     async def _commit_passed(self) -> None:
         """Tell the group how far we are, for the usual tools; nothing here depends on it."""

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from services.projection.faults import TransientError
 from services.projection.folding.parking import Letter
 from shared import topics
 from shared.times import rfc3339
+
+_MUCH: Final = 500_000
+"""Bytes of a value. Every broker takes less."""
 
 
 class DeadLetters:
@@ -23,22 +26,32 @@ class DeadLetters:
         self._lock = asyncio.Lock()
 
     async def send(self, letters: Sequence[Letter]) -> None:
-        """Send them in order; all are acknowledged when it returns. `TransientError` when they are not."""
+        """Send them in order; all are acknowledged when it returns. `TransientError` when they are not.
+
+        What is too large, unpacked or packed again, goes without its value: a bad event stops no good ones.
+        """
         try:
-            producer = await self._connected()
-            waiting = [
-                await producer.send(
-                    topics.dead_letters(letter.record.topic),
-                    value=letter.record.value,
-                    key=letter.record.key,
-                    headers=headers(letter),
-                )
-                for letter in letters
-            ]
-            await asyncio.gather(*waiting)
+            try:
+                await self._send(letters)
+            except (MessageSizeTooLargeError, RecordListTooLargeError):
+                await self.close()  # the sequence is torn
+                await self._send([_without_much(letter) for letter in letters])
         except (KafkaError, OSError) as error:
             await self.close()
             raise TransientError(f"dead letters: {type(error).__name__}") from error
+
+    async def _send(self, letters: Sequence[Letter]) -> None:
+        producer = await self._connected()
+        waiting = [
+            await producer.send(
+                topics.dead_letters(letter.record.topic),
+                value=letter.value,
+                key=letter.record.key,
+                headers=headers(letter),
+            )
+            for letter in letters
+        ]
+        await asyncio.gather(*waiting)
 
     async def _connected(self) -> AIOKafkaProducer:
         async with self._lock:
@@ -67,7 +80,14 @@ class DeadLetters:
             await producer.stop()
 
 
-def headers(letter: Letter) -> list[tuple[str, bytes]]:
+def _without_much(letter: Letter) -> Letter:
+    if letter.value is None or len(letter.value) < _MUCH:
+        return letter
+    reason = f"{letter.reason} (its value is too large, and stands where it was read only)"
+    return Letter(letter.record, reason, with_value=False)
+
+
+def headers(letter: Letter) -> list[tuple[str, bytes | None]]:
     """The record's own headers, then those of the letter."""
     record = letter.record
     return [

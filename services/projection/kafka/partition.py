@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NoReturn, Protocol
 
 from aiokafka import AIOKafkaConsumer
@@ -34,6 +35,9 @@ class Applying(Protocol):
 
     async def halted(self, place: Place) -> bool:
         """Whether it must wait there."""
+
+    async def incarnations(self) -> Mapping[str, str]:
+        """The incarnations of the topics as the relay told them last; none while it is silent."""
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
         """Apply a batch that begins right behind `start`."""
@@ -73,6 +77,7 @@ class Partition:
         self._closed = False
         self._verify = False
         self._from_beginning = False
+        self._told = ""
         self._sameness = Sameness()
         self._base: Checkpoint | None = None
 
@@ -101,6 +106,14 @@ class Partition:
             self._full = True
             self._consumer.pause(self._tp)
         self._wake.set()
+
+    def hear(self, incarnation: str) -> None:
+        """Take the relay's word for which topic this is: its records may tell nothing, or none may come."""
+        if self._accepting and self._base is not None and self._sameness.is_news(self._base, incarnation):
+            self._told, self._from_beginning, self._out_of_step = incarnation, True, True
+            self._count_restart("the topic was made anew, or nothing of ours was read in it yet")
+            self._drop()
+            self._wake.set()
 
     async def run(self, after: "asyncio.Task[None] | None") -> None:
         """Work until closed; `after` is who worked on the same partition before."""
@@ -154,7 +167,11 @@ class Partition:
         self._stop_reading()
         if await self._applying.halted(self.place):
             raise HaltedError(-1)
-        self._base = base = await self._applying.checkpoint(self.place)
+        base = await self._applying.checkpoint(self.place)
+        if self._from_beginning and self._told:
+            # heard before the first record was asked for: all to come are of that topic, or of a later one
+            base = replace(base, incarnation=self._told)
+        self._base = base
         begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
         end = (await self._consumer.end_offsets([self._tp]))[self._tp]
         if self._closed:
@@ -162,7 +179,7 @@ class Partition:
         # what the checkpoint names must still be there; if not, the topic is not what it was
         self._verify = not self._from_beginning and begin <= base.offset < end
         start = base.offset if self._verify else begin
-        self._from_beginning = False
+        self._from_beginning, self._told = False, ""
         self._out_of_step, self._full, self._wake = False, False, asyncio.Event()
         self._expected, self._accepting = start, True
         self.passed = base.offset
@@ -212,7 +229,10 @@ class Partition:
         self._failures = 0
 
     def _begin_again(self, why: str) -> NoReturn:
-        _log.warning("%s/%d: %s", *self.place, why)
+        self._count_restart(why)
         self._from_beginning = True
-        self._metrics.restarts.labels(self.place[0]).inc()
         raise _OutOfStepError
+
+    def _count_restart(self, why: str) -> None:
+        _log.warning("%s/%d begins again: %s", *self.place, why)
+        self._metrics.restarts.labels(self.place[0]).inc()

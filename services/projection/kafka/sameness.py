@@ -26,6 +26,13 @@ class Sameness:
             known = found
         return True
 
+    def is_news(self, base: Checkpoint, incarnation: str) -> bool:
+        """Whether it is another topic, by what its writer says, than the one that was read; once for each."""
+        if base.offset < 0 or incarnation == base.incarnation or incarnation in self._swept:
+            return False
+        self._swept |= {base.incarnation, incarnation}
+        return True
+
     @staticmethod
     def stands(base: Checkpoint, record: Record) -> bool:
         """Whether the record is the one that the checkpoint passed last."""

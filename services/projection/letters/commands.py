@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from services.projection.kafka.connecting import client_options
 from services.projection.letters.reading import dead_letters
@@ -16,12 +15,12 @@ from services.projection.wiring import Parts
 
 async def list_parked(parts: Parts, console: Console) -> int:
     """The streams that wait among the dead letters."""
-    table = Table("stream", "versions", "why", "since", box=None)
     rows = await _parked(parts)
     for row in rows:
-        versions = f"{row['firstVersion']} to {row['lastVersion']}"
-        table.add_row(_stream(row), versions, row["reason"], f"{row['at']:%Y-%m-%d %H:%M:%S}")
-    console.print(table if rows else "No stream is parked.")
+        versions = f"versions {row['firstVersion']} to {row['lastVersion']}"
+        _say(console, f"{_stream(row)}, {versions}, since {row['at']:%Y-%m-%d %H:%M:%S}: {row['reason']}")
+    if not rows:
+        _say(console, "No stream is parked.")
     return 0
 
 
@@ -32,11 +31,11 @@ async def show(parts: Parts, console: Console, stream: str) -> int:
     for letter in letters:
         place = f"{letter.topic}/{letter.partition} at {letter.offset}"
         version = "unreadable" if letter.version is None else f"version {letter.version}"
-        console.print(f"{place}, {version}, {letter.at}: {letter.error}", markup=False, highlight=False)
+        _say(console, f"{place}, {version}, {letter.at}: {letter.error}")
         text = (letter.value or b"").decode("utf-8", "backslashreplace")
-        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+        _say(console, f"  {text}")
     if not letters:
-        console.print(f"There are no dead letters of {stream}.")
+        _say(console, f"There are no dead letters of {stream}.")
     return 0 if letters else 1
 
 
@@ -54,10 +53,15 @@ async def redrive_all(parts: Parts, console: Console, streams: Sequence[str]) ->
         if redriven.stuck is not None:
             status = 1
             told += f", still parked: {redriven.stuck}"
-        console.print(told, markup=False, highlight=False)
+        _say(console, told)
     if not found:
-        console.print("No such stream is parked.")
+        _say(console, "No such stream is parked.")
     return status
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line as it is: a stream's name that was folded or cut could not be typed again."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stream(row: Row) -> str:

@@ -23,7 +23,7 @@ class DeadLetter:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
     error: str
     at: str
 
@@ -41,8 +41,8 @@ def dead_letter(record: Record) -> DeadLetter:
     own = [(name, value) for name, value in record.headers if not name.startswith("dead-letter-")]
     return DeadLetter(
         topic=header(record, topics.DEAD_LETTER_TOPIC) or "",
-        partition=int(header(record, topics.DEAD_LETTER_PARTITION) or -1),
-        offset=int(header(record, topics.DEAD_LETTER_OFFSET) or -1),
+        partition=_number(header(record, topics.DEAD_LETTER_PARTITION)),
+        offset=_number(header(record, topics.DEAD_LETTER_OFFSET)),
         timestamp=record.timestamp,
         key=record.key,
         value=record.value,
@@ -50,6 +50,11 @@ def dead_letter(record: Record) -> DeadLetter:
         error=header(record, topics.DEAD_LETTER_ERROR) or "",
         at=header(record, topics.DEAD_LETTER_TIME) or "",
     )
+
+
+def _number(text: str | None) -> int:
+    """-1 for none: other teams' consumers may write letters here, too."""
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else -1
 
 
 async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> list[DeadLetter]:

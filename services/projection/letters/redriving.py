@@ -1,6 +1,8 @@
 """Applies a parked stream's events, in order, each once, also while new ones arrive."""
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -18,7 +20,8 @@ from services.projection.store.checkpoints import Checkpoints, Place
 from services.projection.store.writing import Writer
 from services.projection.wiring import Parts
 
-_TRIES: Final = 30
+_PATIENCE_SECONDS: Final = 20.0
+_RETRY_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +38,42 @@ async def redrive(parts: Parts, generation: str, place: Place, mark: Parked) -> 
 
     Raises `TransientError` when that cannot be found out.
     """
-    for _ in range(_TRIES):
+    applied, options = 0, client_options(parts.settings)
+    while True:
+        # slow, and so before the moment in which the partition must stand still
+        candidates: list[Record] = [*await dead_letters(options, place[0], mark.subject)]
+        candidates += await refetch_stream(options, place, mark.subject)
+        redriven = await _between_batches(parts, generation, place, mark.subject, candidates)
+        applied += redriven.applied
+        if redriven.stuck is None or not redriven.applied:
+            return replace(redriven, applied=applied)
+        # it came further: more of it may have been parked meanwhile
+
+
+async def _between_batches(
+    parts: Parts, generation: str, place: Place, subject: str, candidates: Sequence[Record]
+) -> Redriven:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
         try:
-            return await _redrive(parts, generation, place, mark.subject)
-        except (FencedError, HaltedError):
-            continue  # the service applied a batch meanwhile: look again
-    raise TransientError("the stream's partition is too busy")
+            return await _redrive(parts, generation, place, subject, candidates)
+        except (FencedError, HaltedError, TransientError) as error:
+            # the service applied a batch meanwhile, is applying one, or waits for a switch: look again
+            if time.monotonic() > deadline:
+                raise TransientError(f"the stream's partition gives no way: {error}") from error
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _redrive(parts: Parts, generation: str, place: Place, subject: str) -> Redriven:
+async def _redrive(
+    parts: Parts, generation: str, place: Place, subject: str, candidates: Sequence[Record]
+) -> Redriven:
     topic = place[0]
     # read first: whatever is parked after this moves the checkpoint, which the write would notice
     start = await Checkpoints(parts.mongo, generation).load(place)
     mark = (await marks.load(parts.mongo, generation, place)).get(subject)
     if mark is None or not mark.open:
         return Redriven(0, 0, None)
-    options, writer = client_options(parts.settings), Writer(parts.mongo, generation)
-    candidates: list[Record] = [*await dead_letters(options, topic, subject)]
-    candidates += await refetch_stream(options, place, subject)
+    writer = Writer(parts.mongo, generation)
     stored = await writer.load(DOCUMENTS[topic], [subject])
     reveal = await parts.keys.reveal([subject]) if topic == "customers" else None
     folder = new_folder(topic, stored, datetime.now(UTC), reveal, live=start.live)

@@ -1,13 +1,16 @@
 """Heartbeats of the relay, kept for an hour."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from pymongo import UpdateOne
 
 from services.projection.store.connecting import Mongo, Row, translated
 from shared.documents import HEARTBEATS
 from shared.freshness import Heartbeat
+
+_FRESH: Final = timedelta(seconds=10)
 
 
 class Heartbeats:
@@ -25,6 +28,15 @@ class Heartbeats:
         ]
         with translated():
             await self._mongo[HEARTBEATS].bulk_write(updates, ordered=False)
+
+    async def incarnations(self) -> Mapping[str, str]:
+        """By topic, as told last; none when that was a while ago, for they may be others by now."""
+        with translated():
+            row = await self._mongo[HEARTBEATS].find_one({}, sort=[("t", -1)])
+        if row is None or row["at"] < datetime.now(UTC) - _FRESH:
+            return {}
+        told: Mapping[str, str] = row["incarnations"]
+        return told
 
     async def newest(self, limit: int) -> list[Heartbeat]:
         """The newest ones, newest first."""

@@ -12,7 +12,7 @@ from services.query.documents.connecting import Connection, Row
 from services.query.documents.errors import DocumentsAwayError
 from services.query.documents.orders import aware
 from shared.documents import CHECKPOINTS, HEARTBEATS
-from shared.freshness import NEVER, Checkpoint, Heartbeat, fresh_as_of
+from shared.freshness import NEVER, Checkpoint, Heartbeat, credible, fresh_as_of
 
 _EVERY_SECONDS: Final = 0.2
 _OVERLAP: Final = timedelta(seconds=2)
@@ -70,7 +70,9 @@ class Freshness:
     async def _look(self) -> None:
         beats: list[Mapping[str, Any]] = [{"$addFields": {"beat": True}}]
         if self._seen_up_to is not None:
-            beats.insert(0, {"$match": {"at": {"$gt": self._seen_up_to - _OVERLAP}}})
+            # no later than now, should the clock have been set back since
+            since = min(self._seen_up_to, datetime.now(UTC).replace(tzinfo=self._seen_up_to.tzinfo))
+            beats.insert(0, {"$match": {"at": {"$gt": since - _OVERLAP}}})
         rows = await self._connection.aggregate(
             CHECKPOINTS,
             [{"$match": {"live": True}}, {"$unionWith": {"coll": HEARTBEATS, "pipeline": beats}}],
@@ -81,7 +83,7 @@ class Freshness:
         for row in rows:
             if "beat" in row:
                 self._heard(row)
-        self._as_of = fresh_as_of(self._heartbeats.values(), checkpoints)
+        self._as_of = fresh_as_of(credible(self._heartbeats.values(), datetime.now(UTC)), checkpoints)
         self._as_of_ms = None if self._as_of is None else round(self._as_of.timestamp() * 1000)
         self._forget()
 

@@ -1,2 +1,2 @@
--- The streams that were set aside.
-SELECT stream_id FROM set_aside
+-- The streams that were set aside, and from which position on.
+SELECT stream_id, first_position FROM set_aside

@@ -1,4 +1,5 @@
--- Take a stream out of the way.
-INSERT INTO set_aside (stream_id, first_position, error)
+-- Take a stream out of the way, from its first such event on.
+INSERT INTO set_aside AS s (stream_id, first_position, error)
 VALUES (%(stream_id)s, %(position)s, %(error)s)
-ON CONFLICT (stream_id) DO NOTHING
+ON CONFLICT (stream_id) DO UPDATE SET first_position = excluded.first_position, error = excluded.error
+    WHERE s.first_position > excluded.first_position
