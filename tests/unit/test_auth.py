@@ -1,6 +1,8 @@
 """Which bearer tokens are accepted, and for whom they speak."""
 
 import base64
+import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +110,22 @@ async def test_what_is_no_token_is_refused(bearer: bytes) -> None:
     with pytest.raises(Problem) as problem:
         await accepted(by_secret(), bearer)
     assert problem.value.kind.status == 401
+
+
+def signed(header: dict[str, Any]) -> bytes:
+    """A token with a header that the library would not write."""
+    text = f"{encoded(header)}.{encoded(CLAIMS)}".encode()
+    signature = hmac.new(SECRET.encode(), text, hashlib.sha256).digest()
+    return text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+
+
+@pytest.mark.parametrize("crit", [5, None, [["exp"]], ["exp"], ["foreign"]])
+async def test_what_a_token_declares_critical_must_be_understood(crit: object) -> None:
+    await refused(by_secret(), signed({"alg": "HS256", "crit": crit, "foreign": "x"}))
+
+
+async def test_what_else_stands_in_a_header_is_ignored() -> None:
+    await accepted(by_secret(), signed({"alg": "HS256", "typ": "JWT", "foreign": {"of": "the issuer"}}))
 
 
 async def test_a_token_of_another_secret_is_refused() -> None:
