@@ -87,13 +87,13 @@ class PublicKeys:
 
 
 def _imported(entry: object) -> Key | None:
-    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
-        return None
-    if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
-        return None
     try:
+        if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
+            return None
+        if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+            return None
         return JWKRegistry.import_key(entry)
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, LookupError):  # the last of a curve that the library lacks
         _log.warning("a key of the JWKS document cannot be used and is left out")
         return None
 

@@ -192,6 +192,25 @@ async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     assert "algorithm" in await refused(authenticator, confused)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA"},
+        {"kty": "OKP", "crv": "X448", "x": "AA"},
+        {"kty": "OKP", "crv": "of tomorrow", "x": "AA"},
+        {"kty": "RSA", "n": "AA", "e": "AQAB", "key_ops": None},
+        {"kty": ["RSA"]},
+        "no key at all",
+    ],
+    ids=str,
+)
+async def test_a_key_that_is_not_understood_leaves_the_others(tmp_path: Path, other: object) -> None:
+    key = rsa("r")
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [other, key.as_dict(private=False)]}))
+    authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
+    await accepted(authenticator, token(key, {"alg": "RS256", "kid": "r"}))
+
+
 async def test_a_file_rotates_and_forgets_the_tokens_of_old_keys(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     old, new = rsa("old"), rsa("new")
