@@ -55,8 +55,8 @@ class SharedSecret:
             self._keys = [OctKey.import_key(secret)]
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The secret; which `kid` a token names does not matter."""
-        return self._keys
+        """The secret. It has no name, so that every `kid` is an unknown one."""
+        return self._keys if kid is None else ()
 
     async def run(self) -> None:
         """Nothing ever changes."""

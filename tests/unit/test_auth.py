@@ -128,6 +128,11 @@ async def test_what_else_stands_in_a_header_is_ignored() -> None:
     await accepted(by_secret(), signed({"alg": "HS256", "typ": "JWT", "foreign": {"of": "the issuer"}}))
 
 
+async def test_the_secret_has_no_kid() -> None:
+    named = token(OctKey.import_key(SECRET), {"alg": "HS256", "kid": "unknown"})
+    assert "kid" in await refused(by_secret(), named)
+
+
 async def test_a_token_of_another_secret_is_refused() -> None:
     await refused(by_secret(), hs256("another secret of thirty-two bytes, too"))
 
