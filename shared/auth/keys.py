@@ -55,8 +55,8 @@ class SharedSecret:
             self._keys = [OctKey.import_key(secret)]
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The secret; which `kid` a token names does not matter."""
-        return self._keys
+        """The secret. It has no name, so that every `kid` is an unknown one."""
+        return self._keys if kid is None else ()
 
     async def run(self) -> None:
         """Nothing ever changes."""
@@ -87,13 +87,13 @@ class PublicKeys:
 
 
 def _imported(entry: object) -> Key | None:
-    if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
-        return None
-    if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
-        return None
     try:
+        if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"}:
+            return None
+        if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+            return None
         return JWKRegistry.import_key(entry)
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, LookupError):  # the last of a curve that the library lacks
         _log.warning("a key of the JWKS document cannot be used and is left out")
         return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Generator
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared.problems import BAD_REQUEST, MEDIA_TYPE, problem_body
 from shared.telemetry.one_write import OneWriteProtocol
 from shared.telemetry.tracing import stop_tracing
 
@@ -28,6 +30,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Protocol(OneWriteProtocol):
+    """Tells even those whose bytes are no HTTP what is wrong in the form of all other problems."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer in the application's stead, which was not asked: there is no request to ask it with."""
+        body = problem_body(BAD_REQUEST, msg, "/")
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", MEDIA_TYPE),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", secrets.token_hex(16).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", body]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
+
+
 @contextlib.asynccontextmanager
 async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIterator[int]:
     """Serve `app` while entered; gives the port. On leaving, answers what is in flight for up to 10 s.
@@ -41,7 +61,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
-        http=OneWriteProtocol,
+        http=_Protocol,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -1,6 +1,8 @@
 """Which bearer tokens are accepted, and for whom they speak."""
 
 import base64
+import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +112,27 @@ async def test_what_is_no_token_is_refused(bearer: bytes) -> None:
     assert problem.value.kind.status == 401
 
 
+def signed(header: dict[str, Any]) -> bytes:
+    """A token with a header that the library would not write."""
+    text = f"{encoded(header)}.{encoded(CLAIMS)}".encode()
+    signature = hmac.new(SECRET.encode(), text, hashlib.sha256).digest()
+    return text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+
+
+@pytest.mark.parametrize("crit", [5, None, [["exp"]], ["exp"], ["foreign"]])
+async def test_what_a_token_declares_critical_must_be_understood(crit: object) -> None:
+    await refused(by_secret(), signed({"alg": "HS256", "crit": crit, "foreign": "x"}))
+
+
+async def test_what_else_stands_in_a_header_is_ignored() -> None:
+    await accepted(by_secret(), signed({"alg": "HS256", "typ": "JWT", "foreign": {"of": "the issuer"}}))
+
+
+async def test_the_secret_has_no_kid() -> None:
+    named = token(OctKey.import_key(SECRET), {"alg": "HS256", "kid": "unknown"})
+    assert "kid" in await refused(by_secret(), named)
+
+
 async def test_a_token_of_another_secret_is_refused() -> None:
     await refused(by_secret(), hs256("another secret of thirty-two bytes, too"))
 
@@ -172,6 +195,25 @@ async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     assert "algorithm" in await refused(authenticator, claims)
     confused = token(OctKey.import_key(key.as_pem(False)[27:-25]), {"alg": "HS256", "kid": "r"})
     assert "algorithm" in await refused(authenticator, confused)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kty": "EC", "crv": "brainpoolP256r1", "x": "AA", "y": "AA"},
+        {"kty": "OKP", "crv": "X448", "x": "AA"},
+        {"kty": "OKP", "crv": "of tomorrow", "x": "AA"},
+        {"kty": "RSA", "n": "AA", "e": "AQAB", "key_ops": None},
+        {"kty": ["RSA"]},
+        "no key at all",
+    ],
+    ids=str,
+)
+async def test_a_key_that_is_not_understood_leaves_the_others(tmp_path: Path, other: object) -> None:
+    key = rsa("r")
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [other, key.as_dict(private=False)]}))
+    authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
+    await accepted(authenticator, token(key, {"alg": "RS256", "kid": "r"}))
 
 
 async def test_a_file_rotates_and_forgets_the_tokens_of_old_keys(tmp_path: Path) -> None:

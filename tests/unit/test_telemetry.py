@@ -1,5 +1,6 @@
 """Request ids, traces, health and problems, as a caller sees them."""
 
+import asyncio
 import json
 import logging
 import socket
@@ -23,6 +24,7 @@ from shared.telemetry import (
     new_traceparent,
     parse_traceparent,
     request_id,
+    serve,
     traceparent,
 )
 from shared.telemetry.logs import JsonFormatter
@@ -125,6 +127,35 @@ async def test_nothing_of_the_inside_shows(caplog: pytest.LogCaptureFixture) -> 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert "SELECT" not in answer.text
     assert "SELECT" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"BREW /orders HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        "GET /\u00e9 HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Odd: a\0b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    ],
+    ids=repr,
+)
+async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
+    async with serve(ProblemResponses(echo), "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.lower().split(b"\r\n")
+    headers = dict(line.split(b": ", 1) for line in lines)
+    assert status == b"http/1.1 400 bad request"
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert len(headers[b"x-request-id"]) == 32
+    assert int(headers[b"content-length"]) == len(body)
+    told = json.loads(body)
+    assert (told["status"], told["code"]) == (400, "bad-request")
 
 
 async def test_an_instance_is_a_uri_reference() -> None:
