@@ -366,6 +366,20 @@ async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, ba
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
 
 
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_same(
+    api: httpx.AsyncClient, in_chunks: bool
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(128):
+            yield b"x" * (1 << 16)
+
+    for _ in range(3):
+        body = chunks() if in_chunks else b"x" * (8 << 20)
+        answer = await api.put(NEW, content=body, headers={**STAFF, **JSON})
+        assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+
+
 async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) -> None:
     preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
     answer = await api.options("/orders", headers=preflight)

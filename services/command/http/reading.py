@@ -52,7 +52,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
 
 
 def _too_large() -> NoReturn:
-    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.", headers=[(b"connection", b"close")])
+    # the connection stays open: closed under a caller that still sends, it would be reset and the answer lost
+    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.")
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
