@@ -387,6 +387,9 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
     other = await api.post("/orders", headers={"Origin": "http://evil.example"})
     assert other.status_code == 401
     assert "access-control-allow-origin" not in other.headers
+    for path in ("/", "/openapi.json", "/asyncapi.json", "/docs", "/schemas/OrderCreated/1", "/health/live"):
+        public = await api.get(path, headers={"Origin": "http://evil.example"})
+        assert "access-control-allow-origin" not in public.headers
 
 
 @pytest.mark.parametrize(
