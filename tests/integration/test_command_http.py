@@ -335,7 +335,10 @@ TABLE = [
     Bad("DELETE", "/products/nope", 404, "product-not-found"),
     Bad("DELETE", "/customers/nobody", 404, "customer-not-found"),
     Bad("PUT", NEW, 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": "*"}),
-    Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": '"0"'}),
+    *(
+        Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": value})
+        for value in ('"0"', '"9223372036854775807"')
+    ),
     *(
         Bad("POST", path + "/cancel", 404, "order-not-found", json={"reason": "x"})
         for path in (UNKNOWN, "/orders/x", "/orders/%00", "/orders/" + "x" * 500)
