@@ -335,7 +335,10 @@ TABLE = [
     Bad("DELETE", "/products/nope", 404, "product-not-found"),
     Bad("DELETE", "/customers/nobody", 404, "customer-not-found"),
     Bad("PUT", NEW, 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": "*"}),
-    Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": '"0"'}),
+    *(
+        Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": value})
+        for value in ('"0"', '"9223372036854775807"')
+    ),
     *(
         Bad("POST", path + "/cancel", 404, "order-not-found", json={"reason": "x"})
         for path in (UNKNOWN, "/orders/x", "/orders/%00", "/orders/" + "x" * 500)
@@ -366,6 +369,20 @@ async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, ba
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
 
 
+@pytest.mark.parametrize("in_chunks", [False, True])
+async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_same(
+    api: httpx.AsyncClient, in_chunks: bool
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(128):
+            yield b"x" * (1 << 16)
+
+    for _ in range(3):
+        body = chunks() if in_chunks else b"x" * (8 << 20)
+        answer = await api.put(NEW, content=body, headers={**STAFF, **JSON})
+        assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+
+
 async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) -> None:
     preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
     answer = await api.options("/orders", headers=preflight)
@@ -373,6 +390,9 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
     other = await api.post("/orders", headers={"Origin": "http://evil.example"})
     assert other.status_code == 401
     assert "access-control-allow-origin" not in other.headers
+    for path in ("/", "/openapi.json", "/asyncapi.json", "/docs", "/schemas/OrderCreated/1", "/health/live"):
+        public = await api.get(path, headers={"Origin": "http://evil.example"})
+        assert "access-control-allow-origin" not in public.headers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The event store on a real PostgreSQL: each command all or nothing, whatever its neighbours do."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -32,7 +34,7 @@ from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
 from shared.money import Money
-from tests.servers import Server, eventually
+from tests.servers import IN_CONTAINERS, Server, eventually
 
 pytestmark = pytest.mark.integration
 Rows = list[tuple[Any, ...]]
@@ -322,6 +324,28 @@ async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(po
         text = str(await rows(postgres_url, f"SELECT t::text FROM {table} t"))
         assert "Lovelace" not in text
         assert b"x".hex() * 32 not in text
+
+
+@pytest.mark.skipif(IN_CONTAINERS, reason="freezes processes of this machine")
+async def test_a_frozen_database_is_away_for_who_asks_for_keys(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.command.store.engine._ANSWER_SECONDS", 0.5)
+    async with opened(postgres_url) as store:
+        backends = await rows(
+            postgres_url,
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name LIKE 'command-%' AND datname = current_database()",
+        )
+        for (pid,) in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(15):
+                with pytest.raises(StoreUnavailableError):
+                    await store.personal_data_keys(["ada"])
+        finally:
+            for (pid,) in backends:
+                os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_long_stream_gets_a_snapshot_and_an_older_shape_is_ignored(postgres_url: str) -> None:

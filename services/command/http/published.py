@@ -10,7 +10,7 @@ from services.command.http.openapi import document
 from shared.problems import NOT_FOUND, Problem, send_bytes
 from shared.schemas import asyncapi_document, asyncapi_page, schema
 
-_FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300"), (b"access-control-allow-origin", b"*")]
+_FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300")]
 _PAGE_POLICY: Final = b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 _INDEX: Final = orjson.dumps(
     {

@@ -24,7 +24,7 @@ INVALID_IF_MATCH: Final = Kind(400, "invalid-if-match", "The If-Match header can
 INVALID_IDEMPOTENCY_KEY: Final = Kind(400, "invalid-idempotency-key", "The Idempotency-Key cannot be used")
 
 _JSON_TYPE: Final = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
-_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,9})"')
+_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,18})"')
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _NAMES: Final = re.compile(rb'"\s*:')
 _ERRORS_TOLD: Final = 20
@@ -52,7 +52,8 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
 
 
 def _too_large() -> NoReturn:
-    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.", headers=[(b"connection", b"close")])
+    # the connection stays open: closed under a caller that still sends, it would be reset and the answer lost
+    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.")
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

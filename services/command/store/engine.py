@@ -120,12 +120,13 @@ class CommandStore:
         Raises `StoreUnavailableError`.
         """
         try:
-            async with self._pool.connection() as connection:
+            # a server that is frozen, or behind a dead link, keeps no timeout of its own
+            async with asyncio.timeout(_ANSWER_SECONDS), self._pool.connection() as connection:
                 cursor = await connection.execute(
                     sql("load_personal_data_keys"), {"customers": list(customer_ids)}
                 )
                 found: dict[str, bytes] = dict(await cursor.fetchall())
-        except (psycopg.OperationalError, PoolTimeout):
+        except (psycopg.OperationalError, PoolTimeout, TimeoutError):
             raise StoreUnavailableError from None
         return {name: as_jwk(found[name]) if name in found else None for name in customer_ids}
 
