@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.local.servers.postgres import Postgres
+from deploy.local.state import free_ports
 from tests.end_to_end.conftest import ROOT, System
 from tests.end_to_end.shop import customer, listed, staff
-from tests.servers import eventually
+from tests.servers import eventually, started
 
 pytestmark = pytest.mark.end_to_end
 PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
@@ -107,3 +109,22 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
     )
     assert ended.returncode != 0
     assert "it is already running" in ended.stdout + ended.stderr
+
+
+class CutOffError(Exception):
+    """A first start ends in the middle, as by a kill."""
+
+
+async def test_a_first_start_that_was_cut_off_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*_: object) -> None:
+        raise CutOffError
+
+    postgres = Postgres(tmp_path / "server", free_ports(1)[0], "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(Postgres, "_create_database", cut_off)
+        with pytest.raises(CutOffError):
+            await postgres.program()
+    server = await started(await postgres.program(), tmp_path / "server", postgres.url)
+    await server.stop()
