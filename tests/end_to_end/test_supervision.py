@@ -1,5 +1,6 @@
 """`make up` as its user meets it: ports that are taken, processes that die, a second start."""
 
+import asyncio
 import json
 import os
 import signal
@@ -127,4 +128,25 @@ async def test_a_first_start_that_was_cut_off_leaves_nothing_half_made(
         with pytest.raises(CutOffError):
             await postgres.program()
     server = await started(await postgres.program(), tmp_path / "server", postgres.url)
+    await server.stop()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/cwd").exists(), reason="nobody tells which processes are PostgreSQL's"
+)
+async def test_a_stranger_with_the_id_of_a_killed_postmaster_keeps_nobody_from_starting(
+    tmp_path: Path,
+) -> None:
+    postgres = Postgres(tmp_path / "server", free_ports(1)[0], "test")
+    server = await started(await postgres.program(), tmp_path / "server", postgres.url)
+    await server.kill()
+    stranger = await asyncio.create_subprocess_exec("sleep", "60", user=postgres.user, cwd="/")
+    try:
+        remains = postgres.data / "postmaster.pid"
+        _, *rest = remains.read_text().splitlines(keepends=True)
+        remains.write_text("".join([f"{stranger.pid}\n", *rest]))
+        await server.start()
+    finally:
+        stranger.kill()
+        await stranger.wait()
     await server.stop()

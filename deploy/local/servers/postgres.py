@@ -188,6 +188,19 @@ class Postgres:
                 os.kill(orphan, signal.SIGKILL)
         if orphans:
             raise RemainsError(f"{len(orphans)} processes of a killed PostgreSQL were still there")
+        _forget_a_stranger(self.data)
+
+
+def _forget_a_stranger(data: Path) -> None:
+    """Remove the note of a postmaster whose id is another process's by now, as after a machine went down.
+
+    PostgreSQL takes any living process of its user for that postmaster, and would refuse to start for ever.
+    """
+    note = data / "postmaster.pid"
+    with contextlib.suppress(OSError, ValueError):  # no note, no such process, or no /proc that tells
+        named = int(note.read_text().partition("\n")[0])
+        if not Path(f"/proc/{named}/cwd").samefile(data):
+            note.unlink()
 
 
 def _processes_in(folder: Path) -> list[int]:
