@@ -1,5 +1,6 @@
 """The files that build and start the cluster, as the linters of their formats see them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 import yaml
 
 ROOT: Final = Path(__file__).parents[2]
-COMPOSE_FILES: Final = sorted([ROOT / "docker-compose.yml", *(ROOT / "deploy").glob("compose.*.yml")])
+COMPOSE_FILES: Final = sorted(
+    [
+        ROOT / "docker-compose.yml",
+        *ROOT.glob("deploy/compose.*.yml"),
+        *ROOT.glob("tests/cluster/compose.*.yml"),
+    ]
+)
+DOCKERFILES: Final = [ROOT / "deploy" / "Dockerfile", ROOT / "tests" / "cluster" / "Dockerfile"]
 BIN: Final = Path(sys.executable).parent
 
 
@@ -31,8 +39,9 @@ def _hadolint(dockerfile: Path) -> str:
     return said
 
 
-def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
-    assert _hadolint(ROOT / "deploy" / "Dockerfile") == ""
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+def test_hadolint_has_nothing_to_say_about_a_dockerfile(path: Path) -> None:
+    assert _hadolint(path) == ""
 
 
 def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
@@ -70,3 +79,19 @@ def test_a_compose_file_with_an_unknown_key_is_found(tmp_path: Path) -> None:
     status, said = _compose_schema(path)
     assert status == 1
     assert "restarts" in said
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "deploy" / "edge").glob("*.http")), ids=lambda path: path.name
+)
+def test_what_the_edge_says_by_heart_is_a_problem_of_its_status(path: Path) -> None:
+    head, _, body = path.read_bytes().partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    problem = json.loads(body)
+    assert int(headers["Content-Length"]) == len(body)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert headers["X-Request-Id"]
+    assert {"type", "title", "status", "detail", "instance", "code"} == problem.keys()
+    assert first.split()[1] == path.stem == str(problem["status"])
+    assert f"errorfile {path.stem} " in (path.parent / "haproxy.cfg").read_text()

@@ -1,5 +1,6 @@
 """`make up` as its user meets it: ports that are taken, processes that die, a second start."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.local.servers.postgres import Postgres
+from deploy.local.state import free_ports
 from tests.end_to_end.conftest import ROOT, System
 from tests.end_to_end.shop import customer, listed, staff
-from tests.servers import eventually
+from tests.servers import eventually, started
 
 pytestmark = pytest.mark.end_to_end
 PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
@@ -107,3 +110,43 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
     )
     assert ended.returncode != 0
     assert "it is already running" in ended.stdout + ended.stderr
+
+
+class CutOffError(Exception):
+    """A first start ends in the middle, as by a kill."""
+
+
+async def test_a_first_start_that_was_cut_off_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*_: object) -> None:
+        raise CutOffError
+
+    postgres = Postgres(tmp_path / "server", free_ports(1)[0], "test")
+    with monkeypatch.context() as patch:
+        patch.setattr(Postgres, "_create_database", cut_off)
+        with pytest.raises(CutOffError):
+            await postgres.program()
+    server = await started(await postgres.program(), tmp_path / "server", postgres.url)
+    await server.stop()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/cwd").exists(), reason="nobody tells which processes are PostgreSQL's"
+)
+async def test_a_stranger_with_the_id_of_a_killed_postmaster_keeps_nobody_from_starting(
+    tmp_path: Path,
+) -> None:
+    postgres = Postgres(tmp_path / "server", free_ports(1)[0], "test")
+    server = await started(await postgres.program(), tmp_path / "server", postgres.url)
+    await server.kill()
+    stranger = await asyncio.create_subprocess_exec("sleep", "60", user=postgres.user, cwd="/")
+    try:
+        remains = postgres.data / "postmaster.pid"
+        _, *rest = remains.read_text().splitlines(keepends=True)
+        remains.write_text("".join([f"{stranger.pid}\n", *rest]))
+        await server.start()
+    finally:
+        stranger.kill()
+        await stranger.wait()
+    await server.stop()

@@ -1,10 +1,16 @@
 """`make env`: what is there stays, what is missing is made."""
 
+import re
+import subprocess
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 
+from deploy import environment
 from deploy.environment import certified, completed
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
@@ -34,3 +40,28 @@ def test_the_brokers_certificate_is_of_the_authority_beside_it(tmp_path: Path) -
     head, body, end = line.replace("----- ", "-----\n").replace(" -----", "\n-----").split("\n")
     certificate = x509.load_pem_x509_certificate("\n".join((head, *body.split(" "), end)).encode())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.read_bytes()))
+
+
+def test_the_file_is_its_owners_only_and_holds_all_that_compose_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "PATH", tmp_path / ".env")
+    monkeypatch.setattr(environment, "AUTHORITY", tmp_path / ".certificates" / "kafka-ca.pem")
+    environment.main()
+    written = (tmp_path / ".env").read_text()
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    environment.main()
+    assert (tmp_path / ".env").read_text() == written
+    asked = {
+        name
+        for path in (ROOT / "docker-compose.yml", *(ROOT / "deploy").glob("compose.*.yml"))
+        for name in re.findall(r"\$\{(\w+):\?run make env\}", path.read_text())
+    }
+    assert asked == {line.partition("=")[0] for line in written.splitlines()}
+
+
+def test_git_takes_no_notice_of_the_secrets() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no repository")
+    asked = ["git", "-c", f"safe.directory={ROOT}", "check-ignore", ".env", ".certificates/kafka-ca.pem"]
+    assert subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0

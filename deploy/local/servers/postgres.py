@@ -100,7 +100,10 @@ class Postgres:
         if not _reaches(self.user, self._install / "bin" / "postgres"):
             copy = self._home / "install"
             if not copy.exists():
-                shutil.copytree(self._install, copy, symlinks=True)
+                fresh = self._home / "install.fresh"
+                shutil.rmtree(fresh, ignore_errors=True)
+                shutil.copytree(self._install, fresh, symlinks=True)
+                fresh.rename(copy)
             self._install = copy
 
     async def program(self) -> Program:
@@ -129,22 +132,26 @@ class Postgres:
         )
 
     async def _initialise(self) -> None:
+        """Aside, and in its place once it is whole: a first start may be cut off at any moment."""
+        fresh = self._home / "data.fresh"
         secret = self._home / "password"
         secret.write_text(self.password)
         if self.user is not None:
             shutil.chown(secret, self.user)
-        shutil.rmtree(self.data, ignore_errors=True)
+        for folder in (fresh, self.data):
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             options = ["-E", "UTF8", "--auth=scram-sha-256", "--no-sync", "--locale=C.UTF-8"]
-            await self._run(["initdb", "-D", str(self.data), "-U", USER, "--pwfile", str(secret), *options])
-            await self._create_database()
+            await self._run(["initdb", "-D", str(fresh), "-U", USER, "--pwfile", str(secret), *options])
+            await self._create_database(fresh)
         finally:
             secret.unlink(missing_ok=True)
+        fresh.rename(self.data)
 
-    async def _create_database(self) -> None:
-        """In single-user mode: no server is needed, and no moment when only half is there."""
+    async def _create_database(self, data: Path) -> None:
+        """In single-user mode: no server is needed."""
         await self._run(
-            ["postgres", "--single", "-D", str(self.data), "postgres"], f"CREATE DATABASE {DATABASE};\n"
+            ["postgres", "--single", "-D", str(data), "postgres"], f"CREATE DATABASE {DATABASE};\n"
         )
 
     async def _run(self, command: Sequence[str], text: str = "") -> None:
@@ -181,6 +188,19 @@ class Postgres:
                 os.kill(orphan, signal.SIGKILL)
         if orphans:
             raise RemainsError(f"{len(orphans)} processes of a killed PostgreSQL were still there")
+        _forget_a_stranger(self.data)
+
+
+def _forget_a_stranger(data: Path) -> None:
+    """Remove the note of a postmaster whose id is another process's by now, as after a machine went down.
+
+    PostgreSQL takes any living process of its user for that postmaster, and would refuse to start for ever.
+    """
+    note = data / "postmaster.pid"
+    with contextlib.suppress(OSError, ValueError):  # no note, no such process, or no /proc that tells
+        named = int(note.read_text().partition("\n")[0])
+        if not Path(f"/proc/{named}/cwd").samefile(data):
+            note.unlink()
 
 
 def _processes_in(folder: Path) -> list[int]:
