@@ -11,7 +11,7 @@ from services.query.http.endpoint import require_reading
 from services.query.http.openapi import document
 from shared.problems import NOT_FOUND, Problem, send_bytes
 
-_FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300"), (b"access-control-allow-origin", b"*")]
+_FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300")]
 _INDEX: Final = orjson.dumps(
     {
         "service": "query",
