@@ -1,5 +1,8 @@
 """The command API, wired: settings in, an application out."""
 
+import asyncio
+from typing import Final
+
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -24,6 +27,7 @@ from shared.telemetry import (
     stop_signal,
 )
 
+_LEAVING_SECONDS: Final = 1.0
 _ALLOWED = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id", "traceparent"]
 _EXPOSED = ["Location", "Retry-After", "X-Request-Id", "Idempotent-Replayed", "WWW-Authenticate"]
 
@@ -75,3 +79,5 @@ async def _run(settings: ApiSettings) -> None:
         async with serve(app, settings.host, settings.port):
             await stopping.wait()
             readiness.stopping = True
+            # whoever balances the load gets to see it: commands are refused meanwhile, connections are not
+            await asyncio.gather(store.drain(), asyncio.sleep(_LEAVING_SECONDS))

@@ -84,17 +84,21 @@ class CommandStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Answer what was taken, then let go of the database."""
+        await self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._patience.close()
+        await self._pool.close()
+
+    async def drain(self) -> None:
+        """Take no more commands, and wait until those that were taken are answered."""
         self._stopping = True
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._waiting.drained()
         except TimeoutError:
             pass  # its callers were told 503 long ago
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._patience.close()
-        await self._pool.close()
 
     async def execute(self, command: Command[Any]) -> Executed:
         """Decide `command` and store what it comes to, durably, or nothing at all.

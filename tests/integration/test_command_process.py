@@ -1,0 +1,58 @@
+"""The process itself: it leaves in an orderly way."""
+
+import asyncio
+import signal
+
+import httpx
+import psycopg
+import pytest
+
+from deploy.local.state import free_ports
+from deploy.local.tokens import token
+from services.command.store.migrate import migrate
+from tests.bench.processes import SECRET, running
+from tests.servers import eventually
+
+pytestmark = pytest.mark.integration
+
+STAFF = {"Authorization": f"Bearer {token(SECRET, 'grace', 'staff')}"}
+LAMP = {"name": "Lamp", "price": "19.90"}
+
+
+async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_process_stops(
+    postgres_url: str,
+) -> None:
+    await migrate(postgres_url)
+    (port,) = free_ports(1)
+    environment = {"POSTGRES_URL": postgres_url, "JWT_SECRET": SECRET, "PORT": str(port)}
+    async with (
+        running("services.command", "api", port=port, environment=environment) as process,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=STAFF) as client,
+        await psycopg.AsyncConnection.connect(postgres_url) as stranger,
+    ):
+        # a rival in the middle of its transaction makes the command wait
+        await stranger.execute(
+            """INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,
+                metadata, occurred_at)
+            VALUES ('products/lamp', 1, gen_random_uuid(), 'products', 'lamp', 'ProductListed', 1,
+                '{"productId": "lamp", "name": "Lamp", "price": "19.90"}', '{}', now())"""
+        )
+        under_way = asyncio.create_task(client.put("/products/lamp", json={"name": "Lamp", "price": "20.00"}))
+
+        async def blocked() -> bool:
+            locks = await stranger.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return await locks.fetchone() is not None
+
+        await eventually(blocked, "the command waits for the rival")
+        process.send_signal(signal.SIGTERM)
+
+        async def leaving() -> bool:
+            return (await client.get("/health/ready")).status_code == 503
+
+        await eventually(leaving, "the process says that it stops")
+        refused = await client.put("/products/chair", json=LAMP)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert refused.headers["retry-after"]
+        await stranger.commit()
+        assert (await under_way).json() == {"productId": "lamp", "version": 2}
+        assert await asyncio.wait_for(process.wait(), 15) == 0
