@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
@@ -25,7 +25,13 @@ IMAGES: Final = (
     "prom/prometheus:v3.5.0",
 )
 PORTS: Final = ("COMMAND_PORT", "QUERY_PORT", "KAFKA_PORT", "KAFKA_PORT_2", "KAFKA_PORT_3", "GRAFANA_PORT")
-TARGETS: Final = ("command", "projection", "query")
+IMAGES_OF_OURS: Final = {
+    **{f"orders-{target}": ("deploy/Dockerfile", target) for target in ("command", "projection", "query")},
+    "orders-tests": ("tests/cluster/Dockerfile", ""),
+}
+"""By name the file that each is built from, and the target there."""
+TESTS: Final = "tests/cluster/compose.tests.yml"
+"""What brings the end-to-end tests onto the cluster's networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,11 @@ class Cluster:
     def containers(self, service: str) -> list[str]:
         """The ids of a service's containers."""
         return self.compose("ps", "-q", service).split()
+
+    def inspected(self) -> list[dict[str, Any]]:
+        """All containers of the project, those of jobs that have ended too, as the engine knows them."""
+        found: list[dict[str, Any]] = json.loads(docker("inspect", *self.compose("ps", "-aq").split()))
+        return found
 
     def samples(self, container: str) -> list[Sample]:
         """What one of our processes answers to `/metrics`, which the edge does not pass."""
@@ -113,11 +124,11 @@ def require_engine() -> None:
 
 def build_images() -> None:
     """Our own images. BuildKit is asked directly: compose needs a plugin for it that not every engine has."""
-    for target in TARGETS:
+    for name, (dockerfile, target) in IMAGES_OF_OURS.items():
         done = subprocess.run(
             [
-                *("docker", "build", "-q", "--network", "host", "-f", "deploy/Dockerfile"),
-                *("--target", target, "-t", f"orders-{target}", "."),
+                *("docker", "build", "-q", "--network", "host", "-f", dockerfile),
+                *("--target", target, "-t", name, "."),
             ],
             cwd=ROOT,
             env={**os.environ, "DOCKER_BUILDKIT": "1"},
@@ -126,7 +137,7 @@ def build_images() -> None:
             timeout=900,
             check=False,
         )
-        assert done.returncode == 0, f"building {target}:\n{done.stderr[-4000:]}"
+        assert done.returncode == 0, f"building {name}:\n{done.stderr[-4000:]}"
 
 
 @contextmanager

@@ -1,21 +1,24 @@
 """`docker compose up`: the real cluster, driven by its users, scaled, and hit while it works."""
 
 import asyncio
-import os
-import subprocess
-import sys
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import pytest
+import websockets
+from packaging.utils import canonicalize_name
 
-from tests.cluster.compose import ROOT, Cluster, build_images, require_engine, running
+from tests.cluster.compose import ROOT, TESTS, Cluster, build_images, docker, require_engine, running
 from tests.end_to_end.conftest import System
 from tests.end_to_end.shop import Person, customer, listed, staff
+from tests.end_to_end.test_journey import journey
 from tests.servers import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+OURS: Final = {"migrate", "topics", "command", "relay", "projection", "query"}
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +33,134 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 @pytest.fixture
 def system(cluster: Cluster, tmp_path: Path) -> System:
     """The same, as the end-to-end tests know it."""
-    import json
-
     endpoints = json.loads(cluster.endpoints(tmp_path).read_text())
     return System(endpoints, cluster.environment["JWT_SECRET"], None)
+
+
+PACKAGES = """
+from importlib.metadata import distributions
+from sysconfig import get_path
+print(*(each.name for each in distributions(path=[get_path("purelib")])))
+"""
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "query"])
+@pytest.mark.usefixtures("cluster")
+def test_an_image_holds_the_locked_packages_of_its_service_and_no_other(service: str) -> None:
+    lines = (ROOT / "deploy" / "locks" / f"{service}.txt").read_text().splitlines()
+    locked = {canonicalize_name(line.partition("==")[0]): ";" in line for line in lines if line[:1].isalpha()}
+    said = docker("run", "--rm", "--entrypoint", "python", f"orders-{service}", "-c", PACKAGES)
+    found = {canonicalize_name(name) for name in said.split()}
+    assert found <= locked.keys()
+    assert {name for name in locked.keys() - found if not locked[name]} == set()
 
 
 def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     cluster.up()
 
 
-def test_the_journeys_of_the_end_to_end_tests(cluster: Cluster, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/end_to_end", "-q", "-p", "no:cacheprovider"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ENDPOINTS": str(cluster.endpoints(tmp_path)),
-            "JWT_SECRET": cluster.environment["JWT_SECRET"],
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:]
+def test_no_process_is_root_or_unbounded_and_only_loopback_is_published(cluster: Cluster) -> None:
+    published = {}
+    for container in cluster.inspected():
+        service = container["Config"]["Labels"]["com.docker.compose.service"]
+        host = container["HostConfig"]
+        assert host["Memory"] > 0, service
+        assert host["RestartPolicy"]["Name"] in {"unless-stopped", "on-failure"}, service
+        if service in OURS or service == "edge":
+            assert host["ReadonlyRootfs"], service
+            assert host["CapDrop"] == ["ALL"], service
+        if container["State"]["Running"]:
+            users = docker("top", container["Id"], "-eo", "uid,pid").splitlines()[1:]
+            assert [line for line in users if line.split()[0] == "0"] == [], service
+        else:
+            assert container["State"]["ExitCode"] == 0, service
+            assert container["Config"]["User"] not in {"", "0", "root"}, service
+        bound = [each for ports in host["PortBindings"].values() for each in ports]
+        assert {each["HostIp"] for each in bound} <= {"127.0.0.1"}, service
+        if bound:
+            published[service] = len(bound)
+    assert published == {"edge": 2, "kafka": 1}
+
+
+def test_the_end_to_end_tests_pass_from_inside_of_its_networks(cluster: Cluster) -> None:
+    files = ("-f", "docker-compose.yml", "-f", TESTS)
+    said = cluster.compose(*files, "run", "--rm", "--no-deps", "-T", "tests")
+    assert " passed" in said
+    assert "where its Kafka is" not in said, "the example consumer was tried too"
+
+
+async def test_the_edge_passes_what_waits_and_streams_and_nothing_of_the_operators(
+    cluster: Cluster, system: System
+) -> None:
+    async with httpx.AsyncClient(timeout=60) as http:
+        order = await journey(customer(system, http), staff(system, http))
+        waited = await staff(system, http).get(f"/orders/{order}?minVersion=99", Prefer="wait=30")
+        assert (waited.status_code, waited.json()["code"]) == (503, "read-model-behind")
+        assert waited.elapsed.total_seconds() > 29
+        for url in (system.command_url, system.query_url):
+            for path in ("/metrics", "/metrics?all", "/%6detrics", "//metrics"):
+                answer = await http.get(url + path, headers={"X-Request-Id": "mine"})
+                assert answer.status_code == 404, path
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.headers["x-request-id"] == "mine"
+    url = system.query_url.replace("http", "ws", 1) + "/ws"
+    async with websockets.connect(url, additional_headers=staff(system, http).headers) as socket:
+        assert json.loads(await socket.recv())["type"] == "ready"
+
+
+async def said_by_the_edge(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """The status, headers and problem that a request which no client would send is answered with."""
+    where = httpx.URL(url)
+    reader, writer = await asyncio.open_connection(where.host, where.port)
+    writer.write(request)
+    head, _, body = (await asyncio.wait_for(reader.read(), 15)).partition(b"\r\n\r\n")
+    writer.close()
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return int(first.split()[1]), headers, json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n", 400, "bad-request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", 408, "request-timeout"),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n"
+            b"Content-Length: 1\r\n\r\n1",
+            501,
+            "not-implemented",
+        ),
+    ],
+    ids=["400", "408", "501"],
+)
+async def test_what_the_edge_itself_cannot_read_is_a_problem_as_everywhere(
+    system: System, request_bytes: bytes, status: int, code: str
+) -> None:
+    version = docker("run", "--rm", "--entrypoint", "haproxy", "haproxy:3.2", "-v").split()[2]
+    if tuple(map(int, version.partition("-")[0].split("."))) < (3, 2, 4):
+        pytest.skip(f"HAProxy {version} says what it cannot parse in words of its own")
+    told, headers, problem = await said_by_the_edge(system.command_url, request_bytes)
+    assert (told, problem["status"], problem["code"]) == (status, status, code)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["x-request-id"]
+
+
+async def test_without_a_replica_the_edge_says_so_as_a_service_would(
+    cluster: Cluster, system: System
+) -> None:
+    await asyncio.to_thread(cluster.compose, "stop", "query")
+    try:
+        async with httpx.AsyncClient() as http:
+            for given, kept in (("mine", True), ("not a sane one", False)):
+                answer = await http.get(f"{system.query_url}/orders", headers={"X-Request-Id": given})
+                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert answer.headers["retry-after"] == "1"
+                assert answer.headers["x-request-id"]
+                assert (answer.headers["x-request-id"] == given) == kept
+    finally:
+        await asyncio.to_thread(cluster.up)
 
 
 async def ordering(buyer: Person, lamp: str, placed: list[str], stopping: asyncio.Event) -> None:
@@ -96,6 +202,9 @@ SHARES = {
 """The figure by which each replica shows that it works."""
 
 
+SCALED: Final = {"command": 2, "projection": 3, "query": 2, "relay": 2}
+
+
 def shares(cluster: Cluster, service: str) -> list[float]:
     """What each replica of a service has done so far."""
     name, labels = SHARES[service]
@@ -116,7 +225,7 @@ async def all_take_their_share(cluster: Cluster, buyer: Person) -> None:
         async def shared(service: str = service) -> bool:
             await buyer.get("/orders")
             done = await asyncio.to_thread(shares, cluster, service)
-            return len(done) == 2 and all(done)
+            return len(done) == SCALED[service] and all(done)
 
         await eventually(shared, f"each replica of {service} takes its share", 60, every=0.5)
 
@@ -124,7 +233,7 @@ async def all_take_their_share(cluster: Cluster, buyer: Person) -> None:
 async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
     cluster: Cluster, system: System
 ) -> None:
-    await asyncio.to_thread(lambda: cluster.up(command=2, projection=2, query=2, relay=2))
+    await asyncio.to_thread(lambda: cluster.up(**SCALED))
     async with httpx.AsyncClient(timeout=35) as http:
         seller, buyer = staff(system, http), customer(system, http)
         lamp = await listed(seller)
@@ -133,7 +242,7 @@ async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
         stopping = asyncio.Event()
         load = asyncio.create_task(ordering(buyer, lamp, placed, stopping))
         await all_take_their_share(cluster, buyer)
-        for service in ("command", "relay", "projection", "query", "kafka", "mongodb", "postgres"):
+        for service in ("edge", "command", "relay", "projection", "query", "kafka", "mongodb", "postgres"):
             wanted = len(placed) + 20
 
             async def goes_on(wanted: int = wanted) -> bool:
@@ -160,3 +269,24 @@ async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
                 return False
 
         await eventually(all_there, f"{len(placed)} orders are readable, once each", 120, every=0.5)
+
+
+async def test_it_stops_in_order_though_a_stream_stands_and_starts_again_on_its_old_volumes(
+    cluster: Cluster, system: System
+) -> None:
+    async with httpx.AsyncClient(timeout=60) as http:
+        buyer = customer(system, http)
+        order = await journey(buyer, staff(system, http))
+        stream = http.stream("GET", f"{system.query_url}/orders/stream", headers=buyer.headers)
+        async with stream as standing:
+            assert standing.status_code == 200
+            await asyncio.to_thread(cluster.compose, "stop")
+        ended = {
+            container["Config"]["Labels"]["com.docker.compose.service"]: container["State"]["ExitCode"]
+            for container in await asyncio.to_thread(cluster.inspected)
+        }
+        # 143: told to by SIGTERM, as the JVM says it
+        assert {name: status for name, status in ended.items() if status not in {0, 143}} == {}
+        await asyncio.to_thread(cluster.compose, "down")
+        await asyncio.to_thread(cluster.up)
+        assert (await buyer.see(f"/orders/{order}", 2))["status"] == "shipped"
