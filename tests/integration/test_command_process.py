@@ -33,7 +33,8 @@ async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_pro
         # a rival in the middle of its transaction makes the command wait
         await stranger.execute(
             """INSERT INTO events
-                (stream_id, version, event_id, category, subject, type, schema_version, data, metadata, occurred_at)
+                (stream_id, version, event_id, category, subject, type, schema_version, data, metadata,
+                 occurred_at)
             VALUES ('products/lamp', 1, gen_random_uuid(), 'products', 'lamp', 'ProductListed', 1,
                 '{"productId": "lamp", "name": "Lamp", "price": "19.90"}', '{}', now())"""
         )
