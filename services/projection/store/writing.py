@@ -1,49 +1,33 @@
 """Writes a batch: documents, counts, feed, marks and the checkpoint, in one transaction."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.projection.faults import FencedError, HaltedError, TransientError
-from services.projection.folding.folder import Documents, Encoded, Writes
+from services.projection.folding.folder import Documents, Writes
 from services.projection.folding.parking import Parked
-from services.projection.read_models import customer_summaries, daily_sales, product_sales
-from services.projection.read_models.additions import Additions
 from services.projection.store import marks
+from services.projection.store.changes import changes
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Place
-from services.projection.store.connecting import Mongo, Row, translated
-from services.projection.store.pipelining import Command
+from services.projection.store.connecting import Mongo, translated
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
-    CUSTOMER_SUMMARIES,
     CUSTOMERS,
-    DAILY_SALES,
-    FEED,
     GENERATIONS,
     LIVE,
-    PRODUCT_SALES,
     collection,
-    part_id,
 )
 
-_COUNTS: Final = {
-    CUSTOMER_SUMMARIES: (customer_summaries.KEY, customer_summaries.AMOUNTS),
-    PRODUCT_SALES: (product_sales.KEY, product_sales.AMOUNTS),
-    DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
-}
 _DUPLICATE_KEY: Final = 11000
-T = TypeVar("T")
 _TOGETHER: Final = 200
 """So many documents, about, make a transaction in which several partitions share."""
-_A_COMMAND: Final = 100
-"""So many documents in a command, so that it stays below the server's 48 MB however large they are."""
 _AT_ONCE: Final = 2
 """More transactions at once take longer each, and the server ends those that take too long."""
 
@@ -152,9 +136,12 @@ class Writer:
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
         moves = [Move(each.place, each.start, *each.to, each.event_at) for each in batches]
+        written = [(each.place[1], each.writes) for each in batches]
 
         def work(transaction: Transaction) -> list[Checkpoint]:
-            moved, *_ = transaction.send([self._checkpoints.moving(moves), *self._commands(batches)])
+            moved, *_ = transaction.send(
+                [self._checkpoints.moving(moves), *changes(self._generation, written)]
+            )
             self._checkpoints.check(transaction, moves, moved)
             if erased := [customer for batch in batches for customer in batch.writes.erased]:
                 self._forget(transaction, erased)
@@ -164,30 +151,6 @@ class Writer:
 
         with translated(), _fenced():
             return await transact(self._mongo, work)
-
-    def _commands(self, batches: Sequence[Batch]) -> Iterator[Command]:
-        inserts: dict[str, list[Encoded]] = defaultdict(list)
-        updates: dict[str, list[Row]] = defaultdict(list)
-        for batch in batches:
-            writes = batch.writes
-            for read_model, documents in writes.inserted.items():
-                inserts[self._named(read_model)] += documents
-            inserts[FEED] += writes.feed
-            for read_model, replaced in writes.replaced.items():
-                updates[self._named(read_model)] += [
-                    {"q": {"_id": key}, "u": document, "upsert": True} for key, document in replaced.items()
-                ]
-            for read_model, additions in writes.added.items():
-                updates[self._named(read_model)] += _updates(read_model, additions, batch.place[1])
-        for name, documents in inserts.items():
-            for some in _parts(documents):
-                yield {"insert": name, "ordered": False, "documents": some}
-        for name, changes in updates.items():
-            for some in _parts(changes):
-                yield {"update": name, "ordered": False, "updates": some}
-
-    def _named(self, read_model: str) -> str:
-        return collection(read_model, self._generation)
 
     def _forget(self, transaction: Transaction, customers: list[str]) -> None:
         """Take the names out of the other generations too: nobody may be filling them now."""
@@ -212,16 +175,3 @@ def _fenced() -> Generator[None, None, None]:
         if codes == {_DUPLICATE_KEY}:
             raise FencedError from error
         raise
-
-
-def _parts(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (all_of_them[start : start + _A_COMMAND] for start in range(0, len(all_of_them), _A_COMMAND))
-
-
-def _updates(read_model: str, additions: Additions, partition: int) -> Iterator[Row]:
-    name, fields = _COUNTS[read_model]
-    for key, sums in additions.sums.items():
-        update: Row = {"$setOnInsert": {name: key}, "$inc": dict(zip(fields, sums, strict=True))}
-        if (moment := additions.latest.get(key)) is not None:
-            update["$max"] = {customer_summaries.LATEST: moment}
-        yield {"q": {"_id": part_id(key, partition)}, "u": update, "upsert": True}
