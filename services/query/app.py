@@ -105,11 +105,11 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             Orders(live) as orders,
             Customers(live) as customers,
             Freshness(connection) as freshness,
-            Hub(feed, live, arrivals) as hub,
+            Hub(feed, live, arrivals, customers.names) as hub,
         ):
-            streams = LiveStreams(hub, feed, Namer(customers))
+            streams = LiveStreams(hub, feed, Namer(customers.names))
             queries = Queries(
-                orders=OrderQueries(orders, History(live), arrivals),
+                orders=OrderQueries(orders, History(live), arrivals, customers.names),
                 customers=CustomerQueries(customers, arrivals),
                 products=ProductQueries(Products(live), arrivals),
                 reports=ReportQueries(Sales(live)),

@@ -50,7 +50,7 @@ async def published(url: str) -> list[CloudEvent]:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         outbox = Outbox(connection, connection, 1, 0)
         encode = Encoder("http://schemas.example", {"products": 12}, {"products": "i1"})
-        records = [encode(row) for row in await outbox.load(await outbox.oldest(set(), 10))]
+        records = [encode(row) for row in await outbox.oldest(set(), 10)]
     return [CloudEvent.model_validate(orjson.loads(record.value)) for record in records]
 
 

@@ -195,7 +195,7 @@ def test_arrivals_wake_those_who_expect_them() -> None:
     arrivals = Arrivals()
     with arrivals.expecting("orders", "1") as first, arrivals.expecting("products", "1") as second:
         arrivals.changed("orders", "1")
-        assert (first.is_set(), second.is_set(), len(arrivals)) == (True, False, 2)
+        assert (first.changed.is_set(), second.changed.is_set(), len(arrivals)) == (True, False, 2)
         arrivals.anything_may_have_changed()
-        assert second.is_set()
+        assert second.changed.is_set()
     assert not arrivals

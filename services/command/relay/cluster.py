@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -111,9 +112,10 @@ class Cluster:
         }
         offsets = {topic: [0] * count for topic, count in partitions.items()}
         answers = self.admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
-        with self._renewing():
+        await _all_done(answers.values())
+        with self._renewing(), _translated():
             for place, answer in answers.items():
-                offset = (await answered(answer)).offset
+                offset = answer.result().offset
                 if offset < 0:  # seen while a broker died; taken for an offset, the topic would seem another
                     raise ClusterAwayError(f"{place.topic}/{place.partition} has no leader")
                 offsets[place.topic][place.partition] = offset
@@ -129,10 +131,32 @@ class Cluster:
             await answered(answer)
 
 
+async def _all_done(answers: "Collection[Future[T]]") -> None:
+    """Wait until all answers are there, woken once: a wake-up for each costs far more than the answers."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    left = count(len(answers) - 1, -1)
+
+    def one_more(_: "Future[T]") -> None:
+        # in a thread of the library's; it takes the next number in one step
+        if next(left) == 0 and not loop.is_closed():
+            loop.call_soon_threadsafe(done.set)
+
+    for answer in answers:
+        answer.add_done_callback(one_more)
+    if answers:
+        await done.wait()
+
+
 async def answered(answer: "Future[T]") -> T:
     """What the brokers answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
-    try:
+    with _translated():
         return await asyncio.wrap_future(answer)
+
+
+@contextmanager
+def _translated() -> Generator[None, None, None]:
+    try:
+        yield
     except KafkaException as error:
         reason: Any = error.args[0]
         if reason.code() in _MISSING:

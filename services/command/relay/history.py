@@ -32,7 +32,7 @@ class History:
         return int(row[0])
 
     async def pages(self) -> AsyncIterator[list[Row]]:
-        """Rows as `load_events.sql` gives them."""
+        """Rows as `load_oldest.sql` gives them."""
         while True:
             cursor = await self._connection.execute(sql("history_page"), self._asked)
             rows = await cursor.fetchall()

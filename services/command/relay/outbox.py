@@ -1,6 +1,6 @@
 """The to-do list in PostgreSQL, of one shard."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,22 +19,13 @@ class Outbox:
         self.set_aside: dict[str, int] = {}
         """Streams that are not to be published from a position on. Only who holds the lock adds to them."""
 
-    async def oldest(self, known: Collection[int], count: int) -> list[int]:
-        """Up to `count` of the oldest positions that are not `known`.
+    async def oldest(self, known: Iterable[int], count: int) -> list[tuple[Any, ...]]:
+        """Up to `count` of the oldest events that are not `known`, as `load_oldest.sql` gives them.
 
-        Never from a position on: a transaction that commits late has a low one. What leaves `known` while we
-        ask may still stand in the answer.
+        Never from a position on: a transaction that commits late has a low one.
         """
-        known = frozenset(known)
-        limit = {**self._shard, "limit": len(known) + count}
-        cursor = await self._reading.execute(sql("oldest_positions"), limit, binary=True)
-        row = await cursor.fetchone()
-        assert row is not None, "an array stands in a row"
-        return [position for position in row[0] if position not in known][:count]
-
-    async def load(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
-        """The events at these positions, oldest first, as `load_events.sql` gives them."""
-        cursor = await self._reading.execute(sql("load_events"), {"positions": _array(positions)})
+        wanted = {**self._shard, "known": _array(known), "limit": count}
+        cursor = await self._reading.execute(sql("load_oldest"), wanted)
         return await cursor.fetchall()
 
     async def span(self) -> tuple[datetime, int | None, int | None]:
@@ -59,7 +50,7 @@ class Outbox:
         self.set_aside = dict(await cursor.fetchall())
 
 
-def _array(positions: Sequence[int]) -> str:
+def _array(positions: Iterable[int]) -> str:
     """A bigint[] as text; the driver would take ten times as long."""
     return "{" + ",".join(map(str, positions)) + "}"
 

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from services.command.relay.incarnations import Incarnations
 from services.command.relay.locks import PublisherLock
@@ -20,9 +21,9 @@ _AHEAD: Final = 1
 _LOOK_SECONDS: Final = 0.25
 _TURN_SECONDS: Final = 0.5
 _FEW: Final = 100
-_TOGETHER_SECONDS: Final = 0.02
-"""A few events wait so long for others to be done with: the look at the topics and the commit cost as much as
-their sending."""
+_TOGETHER_SECONDS: Final = 0.1
+"""A few events wait so long for others to be done with, unless somebody wants them gone: the look at the
+topics and the commit cost as much as their sending."""
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Publisher:
         self._sent: asyncio.Queue[Chunk] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._gone = asyncio.Condition()
+        self._hurry = asyncio.Event()
         self._stopping = False
         self.publishing = asyncio.Event()
         """Not while a republish publishes in our place."""
@@ -70,6 +72,7 @@ class Publisher:
     def give_way(self) -> None:
         """A republish wants its turn."""
         self._lock.wanted.set()
+        self._hurry.set()
         self._wake.set()
 
     async def run(self) -> None:
@@ -82,6 +85,7 @@ class Publisher:
     async def drain(self) -> None:
         """Read no more, and wait for what is on its way."""
         self._stopping = True
+        self._hurry.set()
         self.wake()
         async with self._gone:
             await self._gone.wait_for(lambda: not self._in_flight)
@@ -90,25 +94,23 @@ class Publisher:
         turn_ends = time.monotonic()
         while not self._stopping:
             self._wake.clear()
-            positions = await self._outbox.oldest(self._in_flight, CHUNK)
-            if self._lock.wanted.is_set() and (not positions or time.monotonic() > turn_ends):
+            rows = await self._outbox.oldest(self._in_flight, CHUNK)
+            if self._lock.wanted.is_set() and (not rows or time.monotonic() > turn_ends):
                 await self._give_way()
                 turn_ends = time.monotonic() + _TURN_SECONDS
                 continue
-            if positions:
-                await self._read.put(await self._chunk(positions))
-            if len(positions) < CHUNK:  # that was all, unless there was word of more meanwhile
+            if rows:
+                await self._read.put(self._chunk(rows))
+            if len(rows) < CHUNK:  # that was all, unless there was word of more meanwhile
                 await self._idle()
 
     async def _idle(self) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
-        except TimeoutError:
-            return
 
-    async def _chunk(self, positions: list[int]) -> Chunk:
+    def _chunk(self, rows: Sequence[tuple[Any, ...]]) -> Chunk:
+        positions: list[int] = [row[0] for row in rows]
         self._in_flight.update(positions)
-        rows = await self._outbox.load(positions)
         aside = self._outbox.set_aside
         if aside:
             # what stands before the event in its stream may wait here, too
@@ -116,8 +118,10 @@ class Publisher:
         return Chunk(positions, [self._encode(row) for row in rows])
 
     async def _give_way(self) -> None:
+        self._hurry.set()
         async with self._gone:
             await self._gone.wait_for(lambda: not self._in_flight)
+        self._hurry.clear()
         self.publishing.clear()
         await self._lock.give_way()
         await self._regained()
@@ -137,8 +141,8 @@ class Publisher:
     async def _deleting(self) -> None:
         while True:
             chunks = [await self._sent.get()]
-            if len(chunks[0].positions) < _FEW and not (self._stopping or self._lock.wanted.is_set()):
-                await asyncio.sleep(_TOGETHER_SECONDS)
+            if len(chunks[0].positions) < _FEW:
+                await self._pause()
             while not self._sent.empty():
                 chunks.append(self._sent.get_nowait())
             # only now is it certain that they are in the topics of today
@@ -150,6 +154,10 @@ class Publisher:
             async with self._gone:
                 self._in_flight.difference_update(positions)
                 self._gone.notify_all()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), _TOGETHER_SECONDS)
 
     def _count(self, records: list[Record]) -> None:
         self._metrics.batch_size.observe(len(records))

@@ -55,7 +55,7 @@ class Record(NamedTuple):
 
 
 class Encoder:
-    """Makes records of rows of `load_events.sql`, `traced` unless they are history."""
+    """Makes records of rows of `load_oldest.sql`, `traced` unless they are history."""
 
     def __init__(
         self,

@@ -1,14 +1,13 @@
 """Checkpoints: how far each partition was read, in the transaction of what was read."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from pymongo import ReturnDocument
-
 from services.projection.faults import FencedError, HaltedError
 from services.projection.store.connecting import Mongo, Row, translated
+from services.projection.store.pipelining import Command, Reply
 from services.projection.store.transactions import Transaction, transaction
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, checkpoint_id
 
@@ -39,6 +38,29 @@ class Checkpoint:
             row["live"],
             row.get("haltAt"),
             row.get("haltUntil"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A checkpoint's way from `start` to the last record passed; `event_at` is that record's time."""
+
+    place: Place
+    start: Checkpoint
+    incarnation: str
+    offset: int
+    digest: str
+    event_at: datetime | None
+
+    @property
+    def moved(self) -> Checkpoint:
+        """The checkpoint as it is then. Its live mark never changes without a write being counted."""
+        return replace(
+            self.start,
+            incarnation=self.incarnation,
+            offset=self.offset,
+            digest=self.digest,
+            writes=self.start.writes + 1,
         )
 
 
@@ -80,39 +102,36 @@ class Checkpoints:
                         {"_id": new.pop("_id")}, {"$setOnInsert": new}, upsert=True, session=session
                     )
 
-    def move(
-        self,
-        transaction: Transaction,
-        place: Place,
-        start: Checkpoint,
-        to: tuple[str, int, str],
-        event_at: datetime | None,
-    ) -> Checkpoint:
-        """Move it in the transaction, from the value that the batch started from.
-
-        `to` is incarnation, offset and digest of the last record passed.
-
-        Raises `FencedError` when it is elsewhere, `HaltedError` when it may not go that far.
-        """
+    def moving(self, moves: Sequence[Move]) -> Command:
+        """Moves them, each from the value that its batch started from."""
         now = datetime.now(UTC)
-        incarnation, offset, digest = to
-        free = [{"haltAt": None}, {"haltAt": {"$gte": offset}}, {"haltUntil": {"$lt": now}}]
-        fields: Row = {"incarnation": incarnation, "offset": offset, "digest": digest, "updatedAt": now}
-        if event_at is not None:
-            fields["eventAt"] = event_at
-        row: Row | None = transaction[CHECKPOINTS].find_one_and_update(
-            {"_id": self._id(place), "writes": start.writes, "$or": free},
-            {"$set": fields, "$inc": {"writes": 1}},
-            return_document=ReturnDocument.AFTER,
-            session=transaction.session,
-        )
-        if row is not None:
-            return Checkpoint.of(row)
-        found = transaction[CHECKPOINTS].find_one(
-            {"_id": self._id(place), "writes": start.writes}, session=transaction.session
-        )
-        if found is not None and found.get("haltAt") is not None:
-            raise HaltedError(found["haltAt"])
+        updates = [self._update(move, now) for move in moves]
+        return {"update": CHECKPOINTS, "ordered": False, "updates": updates}
+
+    def _update(self, move: Move, now: datetime) -> Row:
+        free = [{"haltAt": None}, {"haltAt": {"$gte": move.offset}}, {"haltUntil": {"$lt": now}}]
+        fields: Row = {
+            "incarnation": move.incarnation,
+            "offset": move.offset,
+            "digest": move.digest,
+            "updatedAt": now,
+        }
+        if move.event_at is not None:
+            fields["eventAt"] = move.event_at
+        return {
+            "q": {"_id": self._id(move.place), "writes": move.start.writes, "$or": free},
+            "u": {"$set": fields, "$inc": {"writes": 1}},
+        }
+
+    def check(self, transaction: Transaction, moves: Sequence[Move], reply: Reply) -> None:
+        """Raise `FencedError` unless all moved; `HaltedError` when a single one may not go that far."""
+        if reply["n"] == len(moves):
+            return
+        if len(moves) == 1:
+            wanted = {"_id": self._id(moves[0].place), "writes": moves[0].start.writes}
+            found = transaction[CHECKPOINTS].find_one(wanted, session=transaction.session)
+            if found is not None and found.get("haltAt") is not None:
+                raise HaltedError(found["haltAt"])
         raise FencedError
 
     def _id(self, place: Place) -> str:

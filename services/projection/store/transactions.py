@@ -1,7 +1,7 @@
 """Transactions of MongoDB: durable on a majority, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -13,6 +13,7 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from services.projection.store.connecting import DURABLE, Mongo, Row
+from services.projection.store.pipelining import Command, Reply, send_all
 
 _SNAPSHOT: Final = ReadConcern("snapshot")
 
@@ -39,6 +40,10 @@ class Transaction:
 
     def __getitem__(self, collection: str) -> Collection[Row]:
         return self.database[collection]
+
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """Run them in one round trip; their replies."""
+        return send_all(self.session, self.database.name, commands)
 
 
 async def transact(mongo: Mongo, work: Callable[[Transaction], R]) -> R:

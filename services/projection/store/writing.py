@@ -1,43 +1,30 @@
 """Writes a batch: documents, counts, feed, marks and the checkpoint, in one transaction."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from bson.codec_options import CodecOptions
-from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.projection.faults import FencedError, HaltedError, TransientError
 from services.projection.folding.folder import Documents, Writes
 from services.projection.folding.parking import Parked
-from services.projection.read_models import customer_summaries, daily_sales, product_sales
-from services.projection.read_models.additions import Additions
 from services.projection.store import marks
-from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
-from services.projection.store.connecting import Mongo, Row, translated
+from services.projection.store.changes import changes
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Place
+from services.projection.store.connecting import Mongo, translated
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
-    CUSTOMER_SUMMARIES,
     CUSTOMERS,
-    DAILY_SALES,
-    FEED,
     GENERATIONS,
     LIVE,
-    PRODUCT_SALES,
     collection,
-    part_id,
 )
 
-_COUNTS: Final = {
-    CUSTOMER_SUMMARIES: (customer_summaries.KEY, customer_summaries.AMOUNTS),
-    PRODUCT_SALES: (product_sales.KEY, product_sales.AMOUNTS),
-    DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
-}
 _DUPLICATE_KEY: Final = 11000
 _TOGETHER: Final = 200
 """So many documents, about, make a transaction in which several partitions share."""
@@ -148,42 +135,22 @@ class Writer:
                 batch.succeed(checkpoint)
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
+        moves = [Move(each.place, each.start, *each.to, each.event_at) for each in batches]
+        written = [(each.place[1], each.writes) for each in batches]
+
         def work(transaction: Transaction) -> list[Checkpoint]:
-            moved = [
-                self._checkpoints.move(transaction, each.place, each.start, each.to, each.event_at)
-                for each in batches
-            ]
-            self._write(transaction, batches)
+            moved, *_ = transaction.send(
+                [self._checkpoints.moving(moves), *changes(self._generation, written)]
+            )
+            self._checkpoints.check(transaction, moves, moved)
+            if erased := [customer for batch in batches for customer in batch.writes.erased]:
+                self._forget(transaction, erased)
             for each in batches:
                 marks.save(transaction, self._generation, each.place, each.parked)
-            return moved
+            return [move.moved for move in moves]
 
         with translated(), _fenced():
             return await transact(self._mongo, work)
-
-    def _write(self, transaction: Transaction, batches: Sequence[Batch]) -> None:
-        session = transaction.session
-        operations: dict[str, list[Any]] = defaultdict(list)
-        for batch in batches:
-            writes = batch.writes
-            for read_model, documents in writes.inserted.items():
-                operations[read_model] += map(InsertOne, documents)
-            for read_model, replaced in writes.replaced.items():
-                operations[read_model] += [
-                    ReplaceOne({"_id": key}, document, upsert=True) for key, document in replaced.items()
-                ]
-            for read_model, additions in writes.added.items():
-                operations[read_model] += _updates(read_model, additions, batch.place[1])
-        for read_model, wanted in operations.items():
-            if wanted:
-                named = transaction[collection(read_model, self._generation)]
-                named.bulk_write(wanted, ordered=False, session=session)
-        feed = [document for batch in batches for document in batch.writes.feed]
-        if feed:
-            transaction[FEED].insert_many(feed, session=session)
-        erased = [customer for batch in batches for customer in batch.writes.erased]
-        if erased:
-            self._forget(transaction, erased)
 
     def _forget(self, transaction: Transaction, customers: list[str]) -> None:
         """Take the names out of the other generations too: nobody may be filling them now."""
@@ -208,14 +175,3 @@ def _fenced() -> Generator[None, None, None]:
         if codes == {_DUPLICATE_KEY}:
             raise FencedError from error
         raise
-
-
-def _updates(read_model: str, additions: Additions, partition: int) -> list[Any]:
-    name, fields = _COUNTS[read_model]
-    updates: list[Any] = []
-    for key, sums in additions.sums.items():
-        update: Row = {"$setOnInsert": {name: key}, "$inc": dict(zip(fields, sums, strict=True))}
-        if (moment := additions.latest.get(key)) is not None:
-            update["$max"] = {customer_summaries.LATEST: moment}
-        updates.append(UpdateOne({"_id": part_id(key, partition)}, update, upsert=True))
-    return updates

@@ -70,12 +70,24 @@ class Connection:
 
         The driver's own ways to raw documents take an object for each, or another round trip.
         """
-        command = {"aggregate": collection, "pipeline": pipeline, "cursor": {"batchSize": _LARGEST_BATCH}}
+        cursor = {"batchSize": _LARGEST_BATCH}
+        told = await self._command({"aggregate": collection, "pipeline": pipeline, "cursor": cursor})
+        return first_batch(bytes(told.raw))
+
+    async def glance(
+        self, collection: str, wanted: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        """These fields of the documents that are wanted; all of them must fit into one batch."""
+        batch = {"batchSize": _LARGEST_BATCH, "singleBatch": True}
+        told = await self._command({"find": collection, "filter": wanted, "projection": fields, **batch})
+        found: Sequence[Mapping[str, Any]] = told["cursor"]["firstBatch"]
+        return found
+
+    async def _command(self, command: Row) -> RawBSONDocument:
         with translated():
             async with asyncio.timeout(READ_SECONDS):
                 try:
-                    told = await self.database.command(command, codec_options=RAW)
+                    return await self.database.command(command, codec_options=RAW)
                 except AutoReconnect:
                     # a connection of before a restart or an election: the driver retries only its own reads
-                    told = await self.database.command(command, codec_options=RAW)
-        return first_batch(bytes(told.raw))
+                    return await self.database.command(command, codec_options=RAW)

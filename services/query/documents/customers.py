@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
+import bson
+
 from services.query.documents.batching import Batches
 from services.query.documents.connecting import Pipeline, Row
 from services.query.documents.generations import LiveGeneration, Named
+from services.query.documents.names import Names
 from services.query.documents.orders import aware
 from services.query.documents.shapes import Customer, CustomerSummary
 from shared.documents import CUSTOMER_SUMMARIES, CUSTOMERS, parts_of
@@ -21,16 +24,13 @@ class Customers:
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
         self._names: Batches[str, Customer] = Batches(self._read_names, "names")
-
-    async def names(self, customer_ids: Sequence[str]) -> Mapping[str, Customer]:
-        """Names and addresses of now; unknown customers are left out."""
-        return await self._names.get_all(customer_ids)
+        self.names: Final = Names(self._names.get_all)
 
     async def _read_names(self, ids: Sequence[str]) -> Mapping[str, Customer]:
         def pipeline(_: Named) -> Pipeline:
             return [{"$match": {"_id": {"$in": ids}}}, {"$project": {"name": 1, "email": 1}}]
 
-        rows = await self._live.read(CUSTOMERS, pipeline)
+        rows = [bson.decode(row) for row in await self._live.read_raw(CUSTOMERS, pipeline)]
         return {row["_id"]: Customer(row.get("name"), row.get("email")) for row in rows}
 
     async def summary(self, customer_id: str) -> CustomerSummary | None:

@@ -72,6 +72,13 @@ class LiveGeneration:
         """As `read`, but each document is left as BSON."""
         return await self._read(self._connection.aggregate_raw, bson.decode, read_model, pipeline)
 
+    async def glance(
+        self, read_model: str, wanted: Mapping[str, Any], fields: Mapping[str, Any]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Some fields of documents of the generation last seen to be live, for a third of the price."""
+        pointer = await self.pointer()
+        return await self._connection.glance(pointer.named(read_model), wanted, fields)
+
     async def _read(
         self,
         aggregate: Callable[[str, Pipeline], Awaitable[list[T]]],

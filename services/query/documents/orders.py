@@ -26,10 +26,22 @@ class Orders:
         self._live = live
         self._known: dict[bytes, Order] = {}
         self._single: Batches[str, Order] = Batches(self._read, "orders")
+        self._versions: Batches[str, int] = Batches(self._read_versions, "versions")
 
     async def get(self, order_id: str) -> Order | None:
         """The order of that id, or None. Concurrent calls share a round trip."""
         return await self._single.get(order_id)
+
+    async def seems_at(self, order_id: str, version: int) -> bool:
+        """Whether the order has that version already: a glance, for who waits for what mostly is not there.
+
+        A switch of generations may belie it; who waits looks again then.
+        """
+        return (await self._versions.get(order_id) or 0) >= version
+
+    async def _read_versions(self, ids: Sequence[str]) -> Mapping[str, int]:
+        rows = await self._live.glance(ORDERS, {"_id": {"$in": ids}}, {"version": 1})
+        return {row["_id"]: row["version"] for row in rows}
 
     async def _read(self, ids: Sequence[str]) -> Mapping[str, Order]:
         def pipeline(named: Named) -> Pipeline:
@@ -70,6 +82,7 @@ class Orders:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._single.close()
+        await self._versions.close()
 
 
 def page_pipeline(

@@ -4,7 +4,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 from services.query.arrivals import Arrivals, Kind
+from services.query.documents.feed import FeedEvent
 from services.query.documents.history import History
+from services.query.documents.names import Names
 from services.query.documents.orders import Orders
 from services.query.documents.shapes import HistoryEntry, Order, PageKey
 from services.query.http.answering import Representation, representation
@@ -23,10 +25,11 @@ _REMEMBERED: Final = 16_384
 class OrderQueries:
     """Every query about orders. Another customer's order is as if it did not exist."""
 
-    def __init__(self, orders: Orders, history: History, arrivals: Arrivals) -> None:
+    def __init__(self, orders: Orders, history: History, arrivals: Arrivals, names: Names) -> None:
         self._orders = orders
         self._history = history
         self._arrivals = arrivals
+        self._names = names
 
     async def one(self, asked: Asked) -> Representation:
         """An order, as it is or as it was."""
@@ -69,8 +72,17 @@ class OrderQueries:
             order = await self._orders.get(order_id)
             return order if order is not None and may_see(asked.caller, order) else None
 
+        async def look() -> Order | None:
+            return await read() if await self._orders.seems_at(order_id, version) else None
+
+        async def told(event: FeedEvent) -> Order | None:
+            names = await self._names.of([event.customer_id])
+            order = event.order(names.get(event.customer_id))
+            return order if may_see(asked.caller, order) else None
+
         of: tuple[Kind, str] = ("orders", order_id)
-        return await at_least(read, version, asked.waited, self._arrivals, of, asked.receive)
+        seen = look if asked.waited else read
+        return await at_least(seen, version, asked.waited, self._arrivals, of, asked.receive, told)
 
     async def page(self, asked: Asked) -> dict[str, Any]:
         """Orders, newest first: all of them for staff, its own for a customer."""

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 from starlette.types import Receive
 
 from services.query.arrivals import Arrivals, Kind
+from services.query.documents.feed import FeedEvent
 from services.query.http.problems import READ_MODEL_BEHIND
 from shared.problems import Problem, retry_after_header
 
@@ -40,24 +41,27 @@ async def at_least(
     arrivals: Arrivals,
     of: tuple[Kind, str],
     receive: Receive,
+    told: Callable[[FeedEvent], Awaitable[V | None]] | None = None,
 ) -> V:
     """What `read` gives once that has `version`; 503 `read-model-behind` after `seconds`.
 
-    What the caller may not see must come as None: it then waits as long as what is not there.
+    What the caller may not see must come as None: it then waits as long as what is not there. `told` gives
+    the document as an event tells it that arrives meanwhile, which saves reading it: since it was not there
+    when this began, nobody was shown a newer one before.
     """
     if not seconds:
         found = await read()
         if found is None or found.version < version:
             raise behind()
         return found
-    with arrivals.expecting(*of) as changed:
+    with arrivals.expecting(*of) as expectation:
+        changed = expectation.changed
         gone = asyncio.create_task(_gone(receive), name="waiting caller")
         gone.add_done_callback(lambda _: changed.set())
         try:
             async with asyncio.timeout(seconds):
+                found = await read()
                 while True:
-                    changed.clear()
-                    found = await read()
                     if found is not None and found.version >= version:
                         return found
                     if arrivals.stopped:
@@ -65,6 +69,11 @@ async def at_least(
                     await changed.wait()
                     if gone.done():
                         raise ClientGoneError
+                    changed.clear()
+                    event, expectation.event = expectation.event, None
+                    found = None if event is None or told is None else await told(event)
+                    if found is None or found.version < version:
+                        found = await read()
         except TimeoutError:
             raise behind() from None
         finally:

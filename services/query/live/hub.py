@@ -12,11 +12,12 @@ from services.query.documents.changes import Position
 from services.query.documents.errors import CannotResumeError, DocumentsAwayError
 from services.query.documents.feed import Feed, News
 from services.query.documents.generations import LiveGeneration
+from services.query.documents.names import Names
 from services.query.live.cursors import Beginnings, seconds_of
 from services.query.live.messages import Message
 from services.query.live.subscription import Ended, Subscription
 from services.query.live.wanted import Key, Wanted, keys_of
-from shared.documents import FEED_SECONDS
+from shared.documents import CUSTOMERS, FEED_SECONDS
 
 _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 0.25
@@ -34,10 +35,11 @@ class Hub:
     The last messages are remembered, so that a stream that comes back soon needs no reader of its own.
     """
 
-    def __init__(self, feed: Feed, live: LiveGeneration, arrivals: Arrivals) -> None:
+    def __init__(self, feed: Feed, live: LiveGeneration, arrivals: Arrivals, names: Names) -> None:
         self._feed = feed
         self._live = live
         self._arrivals = arrivals
+        self._names = names
         self._position: Position | None = None
         self._settled = asyncio.Event()
         self._beginnings = Beginnings()
@@ -87,26 +89,33 @@ class Hub:
     async def _follow(self) -> None:
         """Read news until the pointer moves, from where the last reading ended."""
         pointer = await self._live.pointer()
-        async with self._feed.all_news(pointer, self._position) as stream:
-            # whatever changed before this stream stood is seen by looking again
-            self._arrivals.anything_may_have_changed()
-            while True:
-                news = await stream.next(_WAIT_MS)
-                self._tell(news)
-                if news.pointer_moved:
-                    self._live.moved()
-                    return
+        try:
+            async with self._feed.all_news(pointer, self._position) as stream:
+                # whatever changed before this stream stood is seen by looking again
+                self._arrivals.anything_may_have_changed()
+                while True:
+                    news = await stream.next(_WAIT_MS)
+                    self._names.alive()
+                    self._tell(news)
+                    if news.pointer_moved:
+                        self._live.moved()
+                        return
+        finally:
+            self._names.lost()
 
     def _tell(self, news: News) -> None:
         if self._position is None:
             self._remembered_after = news.position
         self._position = news.position
         self._beginnings.learn(news.position)
+        for kind, document_id in news.touched:
+            if kind == CUSTOMERS:
+                self._names.changed(document_id)
         for event in news.events:
             message = Message(event)
             self._remember(message)
             if self._arrivals:
-                self._arrivals.changed("orders", event.order_id)
+                self._arrivals.changed("orders", event.order_id, event)
             if self._subscriptions:
                 self._dispatch(message)
         for kind, document_id in news.touched:

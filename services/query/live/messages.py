@@ -7,9 +7,9 @@ from typing import Final
 
 import orjson
 
-from services.query.documents.customers import Customers
 from services.query.documents.errors import DocumentsAwayError
 from services.query.documents.feed import FeedEvent
+from services.query.documents.names import Names
 from services.query.documents.shapes import Customer
 from services.query.live.cursors import cursor_of
 from services.query.representations import order_json
@@ -50,17 +50,17 @@ class Message:
 
 
 class Namer:
-    """Joins messages with their customers as they are now. Concurrent streams share a round trip."""
+    """Joins messages with their customers as they are now."""
 
-    def __init__(self, customers: Customers) -> None:
-        self._customers = customers
+    def __init__(self, names: Names) -> None:
+        self._names = names
 
     async def named(self, messages: Sequence[Message]) -> Sequence[bytes]:
         """The messages' JSON; waits while the names cannot be read."""
         ids = list({message.event.customer_id: None for message in messages})
         while True:
             try:
-                customers = await self._customers.names(ids)
+                customers = await self._names.of(ids)
             except DocumentsAwayError:
                 _log.debug("messages wait for their names")
                 await asyncio.sleep(_RETRY_SECONDS)
