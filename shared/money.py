@@ -1,6 +1,8 @@
 """Money: exact amounts in minor units (cents) inside, decimal strings with two digits on every wire."""
 
 import re
+from functools import lru_cache
+from typing import Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -8,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 _PATTERN = r"^(0|[1-9][0-9]*)\.[0-9]{2}$"
 _AMOUNT = re.compile(_PATTERN)
+_MOST_REMEMBERED: Final = 4096
 
 
 class Money(int):
@@ -27,7 +30,7 @@ class Money(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        parse = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+        parse = core_schema.no_info_after_validator_function(_parsed, core_schema.str_schema(strict=True))
         return core_schema.json_or_python_schema(
             json_schema=parse,
             python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
@@ -41,3 +44,9 @@ class Money(int):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         return {"type": "string", "pattern": _PATTERN, "examples": ["19.90"]}
+
+
+@lru_cache(_MOST_REMEMBERED)
+def _parsed(text: str) -> Money:
+    """As `Money.parse`; the prices of a catalogue come again and again."""
+    return Money.parse(text)
