@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -9,8 +10,10 @@ from pydantic_core import CoreSchema, core_schema
 
 _PATTERN = r"^(0|[1-9][0-9]*)\.[0-9]{2}$"
 _AMOUNT = re.compile(_PATTERN)
-_LONGEST = 20
+_LONGEST: Final = 20
 """Far more than there is in the world; longer ones are not even converted."""
+_MOST_REMEMBERED: Final = 16_384
+"""The prices of a catalogue are read and written again and again."""
 
 
 class Money(int):
@@ -30,7 +33,7 @@ class Money(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        parse = core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
+        parse = core_schema.no_info_after_validator_function(_parsed, core_schema.str_schema(strict=True))
         return core_schema.json_or_python_schema(
             json_schema=parse,
             python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
@@ -46,7 +49,12 @@ class Money(int):
         return {"type": "string", "pattern": _PATTERN, "examples": ["19.90"]}
 
 
-@lru_cache(maxsize=16_384)  # the same prices are written again and again
+@lru_cache(_MOST_REMEMBERED)
+def _parsed(text: str) -> Money:
+    return Money.parse(text)
+
+
+@lru_cache(_MOST_REMEMBERED)
 def _text(cents: int) -> str:
     units, rest = divmod(cents, 100)
     return f"{units}.{rest:02d}"

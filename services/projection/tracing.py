@@ -10,7 +10,7 @@ from services.projection.folding.reading import Reading
 from services.projection.records import Record
 from services.projection.store.checkpoints import Place
 from shared.telemetry.trace import parse_traceparent
-from shared.telemetry.tracing import start_span, traceparent_of
+from shared.telemetry.tracing import is_tracing, start_span, traceparent_of
 from shared.topics import TRACEPARENT
 
 
@@ -29,7 +29,7 @@ class BatchTrace:
         }
         self._spans: Final[list[tuple[Record, Span]]] = []
         self._write_began_ns = 0
-        for each in readings:
+        for each in readings if is_tracing() else ():
             span = _span(place, each)
             if span is not None and each.incoming is not None:
                 each.incoming.trace = traceparent_of(span)

@@ -63,6 +63,11 @@ def stop_tracing() -> None:
     _provider = _tracer = None
 
 
+def is_tracing() -> bool:
+    """Whether spans go anywhere."""
+    return _tracer is not None
+
+
 def start_span(
     name: str,
     parent: str | None,

@@ -332,9 +332,9 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
         Connection(mongodb_url, mongodb_database) as connection,
     ):
         live, feed = LiveGeneration(connection), Feed(connection)
-        async with Customers(live) as customers, Hub(feed, live, Arrivals()) as hub:
+        async with Customers(live) as customers, Hub(feed, live, Arrivals(), customers.names) as hub:
             everything = Wanted(owner=None, order_id=None, customer_id=None, status=None)
-            async with LiveStreams(hub, feed, Namer(customers)).open(everything, None) as stream:
+            async with LiveStreams(hub, feed, Namer(customers.names)).open(everything, None) as stream:
                 cut_off = asyncio.Event()
                 stream.on_too_slow = cut_off.set
                 many = [feed_document(number) for number in range(MOST_WHILE_STUCK + 1)]

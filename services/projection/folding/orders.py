@@ -17,14 +17,14 @@ from services.projection.read_models import (
 from services.projection.read_models.additions import Additions
 from services.projection.read_models.incoming import Document, Incoming
 from shared.documents import CUSTOMER_SUMMARIES, DAILY_SALES, ORDER_HISTORY, ORDERS, PRODUCT_SALES
-from shared.events import OrderEvent
+from shared.events import OrderCreated, OrderEvent
 
 _LARGEST: Final = 2**53
 """A thousand amounts below it fit into 64 bits, even summed."""
 
 
-def _fits(order: Document) -> None:
-    if order["total"] >= _LARGEST or any(item["quantity"] >= _LARGEST for item in order["items"]):
+def _fits(event: OrderCreated) -> None:
+    if event.total >= _LARGEST or max([item.quantity for item in event.items], default=0) >= _LARGEST:
         raise OverflowError("an amount is too large")
 
 
@@ -51,7 +51,8 @@ class OrdersFolder:
     def apply(self, incoming: Incoming[OrderEvent]) -> None:
         """Take in the order's next event."""
         order = orders.apply(self._orders.get(incoming.subject), incoming)
-        _fits(order)
+        if isinstance(incoming.event, OrderCreated):
+            _fits(incoming.event)
         # what cannot be encoded fails here, where it is one event's fault, and not in the batch's write
         encoded = RawBSONDocument(bson.encode(order))
         customer = order["customerId"]

@@ -9,7 +9,7 @@ from services.projection.read_models.incoming import Incoming
 from services.projection.records import Record, read, stream_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
     """A record and its event, or why it cannot be used."""
 

@@ -26,6 +26,8 @@ from shared.topics import CATEGORIES
 _MOST_RECORDS: Final = 2000
 _POLL_MS: Final = 200
 _FETCH_WAIT_MS: Final = 100
+_HEARTBEAT_MS: Final = 500
+"""Only in an answer to it does a member hear that the group changes; until all have, the new one waits."""
 _COMMIT_SECONDS: Final = 1.0
 _HEAR_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             group_id=group,
             batch=True,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
+            heartbeat_interval_ms=_HEARTBEAT_MS,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             listener=self,
