@@ -11,13 +11,14 @@ _MOST_GATHERED: Final = 65_536
 class GatheringTransport:
     """Gathers what is written in one turn of the event loop; all else goes to the transport itself."""
 
-    __slots__ = ("_loop", "_parts", "_size", "_transport")
+    __slots__ = ("_loop", "_parts", "_size", "_transport", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
+        self.is_closing = transport.is_closing  # asked at each answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

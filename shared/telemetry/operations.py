@@ -69,11 +69,14 @@ class Operations:
             "/metrics": self._metrics,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._answer(endpoint, scope, send)
+
+    @staticmethod
+    async def _answer(endpoint: Callable[[Scope, Send], Awaitable[None]], scope: Scope, send: Send) -> None:
         name_route(scope, scope["path"])
         if scope["method"] not in {"GET", "HEAD"}:
             problem = Problem(METHOD_NOT_ALLOWED, "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])

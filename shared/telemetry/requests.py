@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.telemetry.logs import REQUEST
 from shared.telemetry.metrics import RequestMetrics
 from shared.telemetry.trace import new_traceparent, parse_traceparent
-from shared.telemetry.tracing import start_span, traceparent_of
+from shared.telemetry.tracing import is_tracing, start_span, traceparent_of
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -122,7 +122,7 @@ def identify(scope: Scope) -> Span | None:
     scope[_REQUEST_ID] = given_id.decode() if sane and given_id else f"{random.getrandbits(128):032x}"
     parsed = parse_traceparent(given_trace) if given_trace else None
     span = None
-    if not scope["path"].startswith(_OPERATORS):
+    if is_tracing() and not scope["path"].startswith(_OPERATORS):
         span = start_span("request", parsed, SpanKind.SERVER, {"http.request.id": scope[_REQUEST_ID]})
     scope[_TRACEPARENT] = traceparent_of(span) if span is not None else parsed or new_traceparent()
     REQUEST.set((scope[_REQUEST_ID], scope[_TRACEPARENT]))

@@ -1,7 +1,7 @@
 """All that the command service answers, by path and method."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -29,12 +29,12 @@ class Methods:
             self._handlers["HEAD"] = self._handlers["GET"]
         self._allow: Final = ", ".join(sorted(self._handlers))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         handler = self._handlers.get(scope["method"])
         if handler is None:
             allow = [(b"allow", self._allow.encode())]
             raise Problem(METHOD_NOT_ALLOWED, f"Here goes {self._allow}.", headers=allow)
-        await handler(scope, receive, send)
+        return handler(scope, receive, send)
 
 
 class FixedPaths:
@@ -44,15 +44,14 @@ class FixedPaths:
         self._handlers = handlers
         self._router = router
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope["path"]
         handler = self._handlers.get(path) if scope["type"] == "http" else None
         if handler is None:
-            await self._router(scope, receive, send)
-            return
+            return self._router(scope, receive, send)
         name_route(scope, path)
         scope["path_params"] = {}
-        await handler(scope, receive, send)
+        return handler(scope, receive, send)
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ frozen dataclass takes three times as long.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -104,8 +104,8 @@ class Command(Generic[S]):
     request_id: str
     received_at: datetime
     answer: Callable[[Decided], Answer]
+    stream_id: str = field(init=False)
+    """The stream's name in the store."""
 
-    @property
-    def stream_id(self) -> str:
-        """The stream's name in the store."""
-        return f"{self.category}/{self.subject}"
+    def __post_init__(self) -> None:
+        self.stream_id = f"{self.category}/{self.subject}"
