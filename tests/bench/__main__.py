@@ -26,7 +26,10 @@ async def _run(names: list[str]) -> list[Line]:
     for name in names:
         for bench in BENCHES[name]:
             with _folder() as folder:
-                lines += await bench(folder)
+                found = await bench(folder)
+            for line in found:
+                print(line, flush=True)  # whoever waits for ten minutes sees how far it is
+            lines += found
     return lines
 
 

@@ -35,6 +35,11 @@ class Line:
         """Whether the bar is reached."""
         return self.ratio <= self.bar if self.at_most else self.ratio >= self.bar
 
+    def __str__(self) -> str:
+        wanted = f"{'≤' if self.at_most else '≥'} {self.bar:g}: {'met' if self.met else 'short'}"
+        figures = f"{self.value:,.1f} / {self.baseline:,.1f} {self.unit} = {self.ratio:.2f}"
+        return f"{self.name}: {figures} ({wanted})"
+
 
 def machine() -> dict[str, Any]:
     """Where it was measured."""
