@@ -1,7 +1,6 @@
 """The query service, wired: settings in, an application out."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from shared.telemetry import (
     Operations,
     Readiness,
     RequestMetrics,
+    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
@@ -156,8 +156,7 @@ def main() -> None:
 async def _run(settings: QuerySettings) -> None:
     stopping = stop_signal()
     # a full collection walks over all orders that are remembered, 60 ms at a time; hardly anything is cyclic
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    collect_seldom()
     async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
         stop = asyncio.create_task(stopping.wait(), name="stop")
         await asyncio.wait([stop, running.following], return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,6 @@
 """The relay process: a publisher or standby for each shard, and what operators ask."""
 
 import asyncio
-import gc
 from typing import Final
 
 import psycopg
@@ -20,6 +19,7 @@ from shared.telemetry import (
     Operations,
     Readiness,
     RequestMetrics,
+    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
@@ -38,7 +38,7 @@ def main() -> None:
     settings = read_settings(RelaySettings)
     configure_logging(settings.log_level, settings.log_format, service="relay")
     configure_tracing("relay")
-    gc.freeze()  # else a full collection walks over all that was imported, 80 ms at a time
+    collect_seldom()  # a full collection walked over all that was imported, 80 ms at a time
     run(_run(settings))
 
 
