@@ -1,7 +1,9 @@
 """The real servers that tests run against: started once per session, on free ports, in a temporary folder."""
 
 import asyncio
+import atexit
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
@@ -111,7 +113,11 @@ async def start_postgres(folder: Path) -> Server:
     postgres = Postgres(folder, free_ports(1)[0], "test")
     if IN_CONTAINERS:
         return await contained(postgres_container(postgres), postgres.url, postgres.ready)
-    return await started(await postgres.program(), folder, postgres.url)
+    program = await postgres.program()
+    home = postgres.data.parent
+    if home != folder:  # where another user can reach it, and nobody else tidies up
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return await started(program, folder, postgres.url)
 
 
 async def start_mongodb(folder: Path) -> Server:
