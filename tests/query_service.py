@@ -1,6 +1,5 @@
 """A query service on a real MongoDB whose documents the test writes, as the projection would."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -34,6 +33,7 @@ from shared.documents import (
     version_id,
 )
 from shared.telemetry import serve
+from tests.servers import eventually
 
 SECRET: Final = "a secret of the tests, long enough for HS256"
 NOON: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -228,8 +228,8 @@ async def query_system(url: str, database: str, **settings: Any) -> AsyncIterato
 
 async def _followed(client: httpx.AsyncClient) -> None:
     """Until the service follows the feed."""
-    for _ in range(100):
-        if (await client.head("/orders/stream", headers=STAFF)).status_code == 200:
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the feed is not followed")
+
+    async def follows() -> bool:
+        return (await client.head("/orders/stream", headers=STAFF)).status_code == 200
+
+    await eventually(follows, "the feed is followed", every=0.05)

@@ -347,8 +347,11 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
                         sent += 1
                         assert sent < 10, "it goes on without ever waiting"
 
+                async def staying() -> None:
+                    await asyncio.Event().wait()
+
                 grace = Principal("grace", frozenset({"staff"}), time.time() + 60)
-                assert await lasting(stream, grace, sending(), asyncio.sleep(60)) is Over.TOO_SLOW
+                assert await lasting(stream, grace, sending(), staying()) is Over.TOO_SLOW
 
 
 async def test_server_sent_events(system: System) -> None:

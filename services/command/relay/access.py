@@ -41,8 +41,8 @@ EVERYTHING: Final = AclBindingFilter(
     ResourceType.ANY,
     None,  # type: ignore[arg-type] # in a filter None is any
     ResourcePatternType.ANY,
-    None,  # type: ignore[arg-type]
-    None,  # type: ignore[arg-type]
+    None,  # type: ignore[arg-type] # any
+    None,  # type: ignore[arg-type] # any
     AclOperation.ANY,
     AclPermissionType.ANY,
 )

@@ -76,7 +76,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             decoder=as_read,
         )
         self._subscriber(self._take)
-        self._subscriber.get_msg = _poll  # type: ignore[method-assign]
+        self._subscriber.get_msg = _poll  # type: ignore[method-assign] # its own sleeps between polls
 
     @property
     def ours(self) -> frozenset[Place]:
