@@ -32,7 +32,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 test: $(VENV)/.dev ## everything that can be proven on this machine
-	$(BIN)/pytest -m "not cluster"
+	$(BIN)/pytest -m "not cluster" --numprocesses=2 --dist=loadfile
 
 test-cluster: $(VENV)/.dev ## the compose cluster on a Docker engine, where one can be had
 	$(BIN)/pytest -m cluster tests/cluster
