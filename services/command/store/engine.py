@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from services.command.store.announcing import Announcer
 from services.command.store.commands import Command, Executed
 from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, conninfo
+from services.command.store.deadlines import Deadlines
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
 from services.command.store.housekeeping import keep_house
@@ -53,6 +54,7 @@ class CommandStore:
         self._metrics = StoreMetrics(registry)
         self._clock = clock
         self._waiting = Waiting()
+        self._deadlines = Deadlines()
         self._known = KnownFacts()
         self._announcer = Announcer(url)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -68,6 +70,7 @@ class CommandStore:
             Writer(url, self._waiting, self._patience, self._executor, self._metrics) for _ in range(writers)
         ]
         self._tasks: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # to ask for it takes a system call
         self._stopping = False
 
     def _executor(self, connection: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> Executor:
@@ -76,8 +79,14 @@ class CommandStore:
 
     async def __aenter__(self) -> Self:
         await self._pool.open()
-        loops = [self._announcer.run(), keep_house(self._pool), *(writer.run() for writer in self._writers)]
-        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        self._loop = asyncio.get_running_loop()
+        for work in (
+            self._announcer.run(),
+            self._deadlines.run(),
+            keep_house(self._pool),
+            *(writer.run() for writer in self._writers),
+        ):
+            self._tasks.append(asyncio.create_task(work))
         return self
 
     async def __aexit__(
@@ -108,15 +117,11 @@ class CommandStore:
         """
         if self._stopping:
             raise StoreUnavailableError
-        loop = asyncio.get_running_loop()
-        pending = Pending(command, loop.create_future())
+        assert self._loop is not None, "it is entered"
+        pending = Pending(command, self._loop.create_future())
         self._waiting.put(pending)
-        # costs a third of asyncio.timeout, and this is the busiest path there is
-        expiry = loop.call_later(_ANSWER_SECONDS, pending.expire)
-        try:
-            return await pending.future
-        finally:
-            expiry.cancel()
+        self._deadlines.watch(pending)
+        return await pending.future
 
     async def personal_data_keys(self, customer_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
         """The keys of customers as JSON Web Keys; None where there is none (any more).
