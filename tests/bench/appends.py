@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import psycopg
 from prometheus_client import CollectorRegistry
+from uuid_utils import uuid7
 
-from services.command.domain import product
-from services.command.store.commands import Accepted, Answer, Command, Decided
+from services.command.domain import customer, order, product
+from services.command.domain.aggregate import Aggregate
+from services.command.store.commands import Accepted, Answer, Command, Decided, Needs
 from services.command.store.engine import CommandStore
 from shared.money import Money
 from shared.telemetry import collect_seldom, run
@@ -37,32 +39,53 @@ async def repeated(seconds: float, workers: int, work: Callable[[], Awaitable[An
 
 
 async def store_appends(url: str, clients: int, seconds: float) -> float:
-    """Commands per second, each listing a new product."""
-
-    def told(decided: Decided) -> Answer:
-        assert isinstance(decided, Accepted), decided
-        return Answer(202, b"", None)
-
+    """Commands per second, each placing an order: an event and an outbox row, as a raw commit has them."""
     async with CommandStore(url, CollectorRegistry()) as store:
+        offer = product.OfferProduct(product_id="lamp", name="Lamp", price=Money(1990))
+        await store.execute(_command(product.PRODUCT, "lamp", lambda state, _: product.offer(state, offer)))
+        ada = customer.RegisterCustomer(customer_id="ada", name="Ada", email="ada@example.com")
+        await store.execute(
+            _command(customer.CUSTOMER, "ada", lambda state, _: customer.register(state, ada))
+        )
+        needs = Needs(products=("lamp",), customer="ada")
+        lines = (order.Line("lamp", 1),)
 
         async def one() -> None:
-            body = product.OfferProduct(product_id=uuid4().hex, name="Lamp", price=Money(1990))
+            body = order.PlaceOrder(order_id=str(uuid7()), customer_id="ada", lines=lines)
             await store.execute(
-                Command(
-                    category="products",
-                    subject=body.product_id,
-                    aggregate=product.PRODUCT,
-                    decide=lambda state, _: product.offer(state, body),
-                    actor="bench",
-                    traceparent=None,
-                    request_id="bench",
-                    received_at=datetime.now(UTC),
-                    answer=told,
+                _command(
+                    order.ORDER,
+                    body.order_id,
+                    lambda state, facts: order.place(state, body, facts),
+                    needs=needs,
+                    begins=True,
                 )
             )
 
         await repeated(1, clients, one)
         return await repeated(seconds, clients, one)
+
+
+def _command(
+    aggregate: Aggregate[Any], subject: str, decide: Callable[..., Any], **more: Any
+) -> Command[Any]:
+    return Command(
+        category=aggregate.category,
+        subject=subject,
+        aggregate=aggregate,
+        decide=decide,
+        actor="bench",
+        traceparent=None,
+        request_id="bench",
+        received_at=datetime.now(UTC),
+        answer=_told,
+        **more,
+    )
+
+
+def _told(decided: Decided) -> Answer:
+    assert isinstance(decided, Accepted), decided
+    return Answer(202, b"", None)
 
 
 async def raw_commits(url: str, connections: int, seconds: float) -> float:

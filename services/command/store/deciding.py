@@ -97,9 +97,9 @@ def _to_store(
     answer: Answer,
     now: datetime,
 ) -> Verdict:
-    registers = any(isinstance(event, CustomerRegistered) for event in events)
-    fresh = new_key() if registers else None
-    key = fresh if registers else keys.get(command.subject)
+    kinds = set(map(type, events))
+    fresh = new_key() if CustomerRegistered in kinds else None
+    key = fresh or keys.get(command.subject)
     state = loaded.state
     rows = []
     for version, event in enumerate(events, loaded.version + 1):
@@ -119,6 +119,6 @@ def _to_store(
             "requestId": command.request_id,
         },
         new_key=fresh,
-        erases=any(isinstance(event, CustomerErased) for event in events),
+        erases=CustomerErased in kinds,
         checks_facts=bool(command.needs.products or command.needs.customer),
     )
