@@ -65,6 +65,7 @@ _EXPOSED = [
 
 
 SOCKETS: Final[dict[str, Any]] = {
+    "ws": "auto",
     # a compressor per connection takes more memory than all else of it
     "ws_per_message_deflate": False,
     "ws_max_size": 65_536,

@@ -132,6 +132,34 @@ async def test_refusals(
 
 
 @pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Sec-WebSocket-Key": "short"},
+        {"Sec-WebSocket-Key": ""},
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Protocol": "bearer,="},
+    ],
+    ids=str,
+)
+async def test_a_broken_handshake_is_refused_like_everything_else(
+    idle: System, wrong: dict[str, str]
+) -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        **wrong,
+    }
+    answer = await idle.client.get("/ws", headers={**STAFF, **handshake})
+    assert (answer.status_code, answer.json()["code"]) == (426, "upgrade-required")
+    assert answer.headers["sec-websocket-version"] == "13"
+    assert answer.headers["x-request-id"]
+    unknown = await idle.client.get("/ws", headers=handshake)
+    assert (unknown.status_code, unknown.json()["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
     ("path", "pointers"),
     [
         ("/orders?limit=0", ["/limit"]),
