@@ -113,6 +113,7 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
         ("GET", "/customers/nobody/summary", {}, (404, "customer-not-found")),
         ("GET", "/products/nothing", {}, (404, "product-not-found")),
         ("GET", "/orders/x?minVersion=1", {}, (503, "read-model-behind")),
+        ("GET", "/orders/x?minVersion=99999999999999999999", {}, (503, "read-model-behind")),
         ("GET", "/customers/bob/summary?minVersion=1", ADA, (503, "read-model-behind")),
     ],
 )
@@ -281,6 +282,7 @@ async def test_time_travel(system: System) -> None:
     assert await at(asOfVersion=2) == (200, 2)
     assert await at(asOfVersion=3) == (404, "version-not-found")
     assert await at(asOfVersion=0) == (404, "version-not-found")
+    assert await at(asOfVersion=2**31) == (404, "version-not-found")
     assert await at(asOf=NOON.isoformat()) == (200, 1)
     assert await at(asOf=(NOON - timedelta(milliseconds=1)).isoformat()) == (404, "version-not-found")
     assert await at(asOf=(moment - timedelta(milliseconds=1)).isoformat()) == (200, 1)
