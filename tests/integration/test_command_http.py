@@ -288,6 +288,7 @@ TABLE = [
             "ada@example..com",
             "a b@example.com",
             "ada@example.com\0",
+            "a" * 65 + "@example.com",
         )
     ),
     *(Bad("POST", "/orders", 422, V, json={"items": items}, headers=CUSTOMER) for items in NOT_ITEMS),
@@ -367,6 +368,26 @@ async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, ba
     assert ("errors" in told) == (bad.code == V)
     for entry in told.get("errors", ()):
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        (
+            b'{"items":[{"productId":"lamp","quantity":1},{"quantity":1,"productId":"x","quantity":2}]}',
+            ["/items/1/quantity"],
+        ),
+        (
+            b'{"items":7,"items":[{"productId":"x","quantity":1,"productId":"y"}]}',
+            ["/items", "/items/0/productId"],
+        ),
+        (b'{"items":[{"productId":"lamp","quantity":1.5}]}', ["/items/0/quantity"]),
+    ],
+)
+async def test_errors_point_at_their_places(api: httpx.AsyncClient, body: bytes, pointers: list[str]) -> None:
+    answer = await api.post("/orders", content=body, headers={**CUSTOMER, **JSON})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
 
 
 @pytest.mark.parametrize("in_chunks", [False, True])
