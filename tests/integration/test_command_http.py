@@ -439,6 +439,16 @@ async def test_a_schema_that_never_was(api: httpx.AsyncClient) -> None:
         assert (await api.get(path)).status_code == 404
 
 
+async def test_the_document_names_the_headers_of_every_answer(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert all("X-Request-Id" in answer["headers"] for answer in operation["responses"].values())
+    cancel = document["paths"]["/orders/{orderId}/cancel"]["post"]["responses"]
+    replayed = {status for status, answer in cancel.items() if "Idempotent-Replayed" in answer["headers"]}
+    assert replayed == {"202", "404", "409", "412", "422"}
+
+
 async def test_schemathesis_finds_nothing(api: httpx.AsyncClient) -> None:
     """Every documented request, valid or not, is answered as the OpenAPI document says."""
     staff = token(SECRET, "grace", "staff", "personal-data")

@@ -145,7 +145,11 @@ def _example(kind: Kind) -> dict[str, Any]:
 
 
 def _open(summary: str, name: str, media_type: str = "application/json", *kinds: Kind) -> dict[str, Any]:
-    ok = {"description": summary + ".", "content": {media_type: {"schema": {}}}}
+    ok = {
+        "description": summary + ".",
+        "headers": _headers(("X-Request-Id",)),
+        "content": {media_type: {"schema": {}}},
+    }
     return {
         "get": {
             "operationId": name,
