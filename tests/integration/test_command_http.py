@@ -408,6 +408,11 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
     preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
     answer = await api.options("/orders", headers=preflight)
     assert answer.headers["access-control-allow-origin"] == "http://127.0.0.1:8002"
+    refused = await api.options("/orders", headers={**preflight, "Origin": "http://evil.example"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "cors-not-allowed")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["x-request-id"]
+    assert "access-control-allow-origin" not in refused.headers
     other = await api.post("/orders", headers={"Origin": "http://evil.example"})
     assert other.status_code == 401
     assert "access-control-allow-origin" not in other.headers
