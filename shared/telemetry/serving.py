@@ -50,16 +50,25 @@ class _Protocol(OneWriteProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._unset_keepalive_if_required()
+        unread: bytes | memoryview = data
+        try:
+            while unread:
+                unread = self._read(unread)
+        except httptools.HttpParserError:
+            self.logger.warning(_NO_HTTP)
+            self.send_400_response(_NO_HTTP)
+
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Read up to where a request asks for another protocol; gives what is still to be read."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as asked:
             if self._should_upgrade_to_ws() and self._is_handshake():
                 self.handle_websocket_upgrade()
-            else:
-                self._read_again(data[asked.args[0] :])
-        except httptools.HttpParserError:
-            self.logger.warning(_NO_HTTP)
-            self.send_400_response(_NO_HTTP)
+                return b""
+            self.parser.feed_data(self._asking_for_nothing_else())
+            return memoryview(data)[asked.args[0] :]
+        return b""
 
     def _is_handshake(self) -> bool:
         """Whether the request opens a WebSocket (RFC 6455, 4.2.1)."""
@@ -76,15 +85,14 @@ class _Protocol(OneWriteProtocol):
             and _NAMES.fullmatch(headers.get(b"sec-websocket-protocol", b"none")) is not None
         )
 
-    def _read_again(self, rest: bytes) -> None:
-        """Read the request as one that asks for no other protocol; `rest` is what follows its headers."""
+    def _asking_for_nothing_else(self) -> bytes:
+        """The request's head without its wish for another protocol."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         if method == b"CONNECT":
-            self.send_400_response(_NO_HTTP)
-            return
+            raise httptools.HttpParserError("this is no proxy")
         lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
-        self.data_received(b"\r\n".join([*lines, b"", rest]))
+        return b"\r\n".join([*lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the application's stead, which was not asked: there is no request to ask it with."""

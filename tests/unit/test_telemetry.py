@@ -203,6 +203,18 @@ async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(a
     assert other.endswith(b"\r\n\r\n2")
 
 
+async def test_many_may_ask_for_it_at_once() -> None:
+    one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with serve(count, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one * 2000 + last)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.count(b"HTTP/1.1 200 ") == 2001
+
+
 async def test_an_instance_is_a_uri_reference() -> None:
     answer = await client().get("/problem%22%20")
     assert answer.status_code == 200
