@@ -95,7 +95,7 @@ def _found(operation: Operation, *, with_body: bool) -> dict[str, Any]:
     content = {"content": {operation.media_type: {"schema": schema, "example": example}}} if with_body else {}
     return {
         "200": {"description": operation.summary + ".", "headers": _headers(names), **content},
-        "304": {"description": "The caller has it.", "headers": _headers(_READ)},
+        "304": {"description": "The caller has it.", "headers": _headers(names)},
     }
 
 
