@@ -4,13 +4,13 @@ import asyncio
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from services.command.http.routes import routes
 from services.command.settings import ApiSettings
 from services.command.store.engine import CommandStore
 from shared.auth import Authenticator
+from shared.cors import AllowedOrigins
 from shared.problems import ProblemResponses
 from shared.settings import read_settings
 from shared.telemetry import (
@@ -43,7 +43,7 @@ def application(
     app: ASGIApp = ProblemResponses(routes(store, authenticator, registry))
     app = Operations(app, readiness, registry)
     if settings.cors_origins:
-        app = CORSMiddleware(
+        app = AllowedOrigins(
             app,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from services.query.arrivals import Arrivals
@@ -30,6 +29,7 @@ from services.query.live.messages import Namer
 from services.query.live.streams import LiveStreams
 from services.query.settings import QuerySettings
 from shared.auth import Authenticator
+from shared.cors import AllowedOrigins
 from shared.problems import ProblemResponses
 from shared.settings import read_settings
 from shared.telemetry import (
@@ -65,6 +65,7 @@ _EXPOSED = [
 
 
 SOCKETS: Final[dict[str, Any]] = {
+    "ws": "auto",
     # a compressor per connection takes more memory than all else of it
     "ws_per_message_deflate": False,
     "ws_max_size": 65_536,
@@ -135,7 +136,7 @@ def _gauge(registry: CollectorRegistry, name: str, about: str, value: Callable[[
 
 def _observed(app: ASGIApp, settings: QuerySettings, registry: CollectorRegistry) -> ASGIApp:
     if settings.cors_origins:
-        app = CORSMiddleware(
+        app = AllowedOrigins(
             app,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD"],

@@ -1,13 +1,16 @@
 """Serving HTTP by uvicorn inside a process that owns its own event loop and signals."""
 
 import asyncio
+import binascii
 import contextlib
+import re
 import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -19,6 +22,9 @@ T = TypeVar("T")
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than clients keep a connection that idles, so that they seldom send into one just closed."""
+_NO_HTTP: Final = "Invalid HTTP request received."
+_KEY_BYTES: Final = 16
+_NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 
 
 class _Server(uvicorn.Server):
@@ -31,7 +37,62 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(OneWriteProtocol):
-    """Tells even those whose bytes are no HTTP what is wrong in the form of all other problems."""
+    """Tells even those whose bytes are no HTTP what is wrong in the form of all other problems.
+
+    Who asks for a protocol that is not spoken here, HTTP/2 as Java's client does at its first request or
+    WebSocket by no proper handshake, is answered in HTTP/1.1 (RFC 9110, 7.8).
+    """
+
+    def _should_upgrade(self) -> bool:
+        """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self._unset_keepalive_if_required()
+        unread: bytes | memoryview = data
+        try:
+            while unread:
+                unread = self._read(unread)
+        except httptools.HttpParserError:
+            self.logger.warning(_NO_HTTP)
+            self.send_400_response(_NO_HTTP)
+
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Read up to where a request asks for another protocol; gives what is still to be read."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            if self._should_upgrade_to_ws() and self._is_handshake():
+                self.handle_websocket_upgrade()
+                return b""
+            self.parser.feed_data(self._asking_for_nothing_else())
+            return memoryview(data)[asked.args[0] :]
+        return b""
+
+    def _is_handshake(self) -> bool:
+        """Whether the request opens a WebSocket (RFC 6455, 4.2.1)."""
+        headers = dict(self.headers)
+        try:
+            key = binascii.a2b_base64(headers.get(b"sec-websocket-key", b""), strict_mode=True)
+        except binascii.Error:
+            return False
+        return (
+            (self.parser.get_method(), self.parser.get_http_version()) == (b"GET", "1.1")
+            and self._get_upgrade() == b"websocket"
+            and headers.get(b"sec-websocket-version") == b"13"
+            and len(key) == _KEY_BYTES
+            and _NAMES.fullmatch(headers.get(b"sec-websocket-protocol", b"none")) is not None
+        )
+
+    def _asking_for_nothing_else(self) -> bytes:
+        """The request's head without its wish for another protocol."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("this is no proxy")
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
         """Answer in the application's stead, which was not asked: there is no request to ask it with."""
@@ -52,13 +113,14 @@ class _Protocol(OneWriteProtocol):
 async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIterator[int]:
     """Serve `app` while entered; gives the port. On leaving, answers what is in flight for up to 10 s.
 
-    `options` are more of uvicorn's settings.
+    `options` are more of uvicorn's settings; `ws="auto"` lets WebSockets in.
 
     Raises `OSError` when the port is taken.
     """
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     # inherited by what is accepted: asyncio would not set it, and each answer would wait for an ACK
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    options = {"ws": "none", **options}
     config = uvicorn.Config(
         app,
         http=_Protocol,

@@ -288,6 +288,7 @@ TABLE = [
             "ada@example..com",
             "a b@example.com",
             "ada@example.com\0",
+            "a" * 65 + "@example.com",
         )
     ),
     *(Bad("POST", "/orders", 422, V, json={"items": items}, headers=CUSTOMER) for items in NOT_ITEMS),
@@ -369,6 +370,26 @@ async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, ba
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
 
 
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        (
+            b'{"items":[{"productId":"lamp","quantity":1},{"quantity":1,"productId":"x","quantity":2}]}',
+            ["/items/1/quantity"],
+        ),
+        (
+            b'{"items":7,"items":[{"productId":"x","quantity":1,"productId":"y"}]}',
+            ["/items", "/items/0/productId"],
+        ),
+        (b'{"items":[{"productId":"lamp","quantity":1.5}]}', ["/items/0/quantity"]),
+    ],
+)
+async def test_errors_point_at_their_places(api: httpx.AsyncClient, body: bytes, pointers: list[str]) -> None:
+    answer = await api.post("/orders", content=body, headers={**CUSTOMER, **JSON})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == pointers
+
+
 @pytest.mark.parametrize("in_chunks", [False, True])
 async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_same(
     api: httpx.AsyncClient, in_chunks: bool
@@ -387,6 +408,11 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
     preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
     answer = await api.options("/orders", headers=preflight)
     assert answer.headers["access-control-allow-origin"] == "http://127.0.0.1:8002"
+    refused = await api.options("/orders", headers={**preflight, "Origin": "http://evil.example"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "cors-not-allowed")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["x-request-id"]
+    assert "access-control-allow-origin" not in refused.headers
     other = await api.post("/orders", headers={"Origin": "http://evil.example"})
     assert other.status_code == 401
     assert "access-control-allow-origin" not in other.headers
@@ -416,6 +442,16 @@ async def test_what_anyone_may_read(api: httpx.AsyncClient, path: str) -> None:
 async def test_a_schema_that_never_was(api: httpx.AsyncClient) -> None:
     for path in ("/schemas/OrderCreated/99", "/schemas/Nope/1", "/schemas/OrderCreated/x"):
         assert (await api.get(path)).status_code == 404
+
+
+async def test_the_document_names_the_headers_of_every_answer(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert all("X-Request-Id" in answer["headers"] for answer in operation["responses"].values())
+    cancel = document["paths"]["/orders/{orderId}/cancel"]["post"]["responses"]
+    replayed = {status for status, answer in cancel.items() if "Idempotent-Replayed" in answer["headers"]}
+    assert replayed == {"202", "404", "409", "412", "422"}
 
 
 async def test_schemathesis_finds_nothing(api: httpx.AsyncClient) -> None:

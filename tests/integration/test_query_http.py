@@ -113,6 +113,7 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
         ("GET", "/customers/nobody/summary", {}, (404, "customer-not-found")),
         ("GET", "/products/nothing", {}, (404, "product-not-found")),
         ("GET", "/orders/x?minVersion=1", {}, (503, "read-model-behind")),
+        ("GET", "/orders/x?minVersion=99999999999999999999", {}, (503, "read-model-behind")),
         ("GET", "/customers/bob/summary?minVersion=1", ADA, (503, "read-model-behind")),
     ],
 )
@@ -129,6 +130,34 @@ async def test_refusals(
     assert answer.headers["x-request-id"]
     assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
     assert ("retry-after" in answer.headers) == (answer.status_code == 503)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"Sec-WebSocket-Key": "short"},
+        {"Sec-WebSocket-Key": ""},
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Protocol": "bearer,="},
+    ],
+    ids=str,
+)
+async def test_a_broken_handshake_is_refused_like_everything_else(
+    idle: System, wrong: dict[str, str]
+) -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        **wrong,
+    }
+    answer = await idle.client.get("/ws", headers={**STAFF, **handshake})
+    assert (answer.status_code, answer.json()["code"]) == (426, "upgrade-required")
+    assert answer.headers["sec-websocket-version"] == "13"
+    assert answer.headers["x-request-id"]
+    unknown = await idle.client.get("/ws", headers=handshake)
+    assert (unknown.status_code, unknown.json()["code"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
@@ -253,6 +282,7 @@ async def test_time_travel(system: System) -> None:
     assert await at(asOfVersion=2) == (200, 2)
     assert await at(asOfVersion=3) == (404, "version-not-found")
     assert await at(asOfVersion=0) == (404, "version-not-found")
+    assert await at(asOfVersion=2**31) == (404, "version-not-found")
     assert await at(asOf=NOON.isoformat()) == (200, 1)
     assert await at(asOf=(NOON - timedelta(milliseconds=1)).isoformat()) == (404, "version-not-found")
     assert await at(asOf=(moment - timedelta(milliseconds=1)).isoformat()) == (200, 1)

@@ -137,6 +137,7 @@ async def test_nothing_of_the_inside_shows(caplog: pytest.LogCaptureFixture) -> 
         "GET /\u00e9 HTTP/1.1\r\nHost: x\r\n\r\n".encode(),
         b"GET / HTTP/1.1\r\nHost: x\r\nX-Odd: a\0b\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
     ids=repr,
 )
@@ -156,6 +157,62 @@ async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
     assert int(headers[b"content-length"]) == len(body)
     told = json.loads(body)
     assert (told["status"], told["code"]) == (400, "bad-request")
+
+
+async def count(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells how long the body is."""
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message["body"]), message["more_body"]
+    await send_bytes(send, 200, b"%d" % size)
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        H2C,
+        WEBSOCKET + KEY,  # by PUT, that is
+        WEBSOCKET,
+        WEBSOCKET.replace(b"13", b"8") + KEY,
+        WEBSOCKET + KEY.replace(b"=", b""),
+        WEBSOCKET + KEY + b"Sec-WebSocket-Protocol: bearer, =\r\n",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("cut", [20, -5, -4, -1, 1000])
+async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(asks: bytes, cut: int) -> None:
+    request = b"PUT / HTTP/1.1\r\nHost: x\r\n%sContent-Length: 4\r\n\r\nbody" % asks
+    second = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nbo"
+    async with serve(count, "127.0.0.1", 0, ws="auto") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request[:cut])
+        await writer.drain()
+        writer.write(request[cut:] + second)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    first, _, other = answer.partition(b"\r\n\r\n4")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert other.startswith(b"HTTP/1.1 200 ")
+    assert other.endswith(b"\r\n\r\n2")
+
+
+async def test_many_may_ask_for_it_at_once() -> None:
+    one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with serve(count, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one * 2000 + last)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.count(b"HTTP/1.1 200 ") == 2001
 
 
 async def test_an_instance_is_a_uri_reference() -> None:

@@ -23,7 +23,7 @@ def _storable(text: str) -> str:
 
 
 def _email(text: str) -> str:
-    email_validator.validate_email(text, check_deliverability=False)
+    email_validator.validate_email(text, check_deliverability=False, strict=True)
     return text
 
 

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, from the table of commands and the types of their bodies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
@@ -45,6 +45,24 @@ _DOMAIN: Final[dict[str, tuple[Kind, ...]]] = {
     "delistProduct": (answers.PRODUCT_NOT_FOUND,),
 }
 _RESTRICTED: Final = frozenset({"shipOrder", "putCustomer", "eraseCustomer", "putProduct", "delistProduct"})
+_KEPT: Final = frozenset({404, 409, 412, 422})
+"""The refusals that are answered again to the same request with the same key."""
+_EVERY: Final = (
+    {
+        "name": "X-Request-Id",
+        "in": "header",
+        "description": "Comes back when it is sane, up to 128 characters; else the answer has another.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "traceparent",
+        "in": "header",
+        "description": "W3C trace context; travels with the events.",
+        "schema": {"type": "string"},
+    },
+)
+_REQUEST_ID: Final = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+_REPLAYED: Final = {"Idempotent-Replayed": {"$ref": "#/components/headers/IdempotentReplayed"}}
 _ORDER_ID: Final = "01940000-0000-7000-8000-000000000001"
 _EXAMPLES: Final = {"order": _ORDER_ID, "customer": "ada", "product": "lamp"}
 
@@ -73,7 +91,15 @@ def document() -> dict[str, Any]:
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
             "schemas": {**schemas["$defs"], "Problem": _problem_schema(), "KeysAnswer": _keys_answer()},
             "headers": {
-                "RequestId": {"description": "The caller's, when sane.", "schema": {"type": "string"}},
+                "RequestId": {
+                    "description": "The caller's, when sane.",
+                    "schema": {"type": "string"},
+                    "required": True,
+                },
+                "IdempotentReplayed": {
+                    "description": "`true` when an earlier request with the key was answered so.",
+                    "schema": {"const": "true"},
+                },
                 "RetryAfter": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
             },
         },
@@ -85,8 +111,8 @@ def _command(route: Route) -> dict[str, Any]:
         "operationId": route.name,
         "summary": _SUMMARIES[route.name],
         "tags": [route.aggregate.category],
-        "parameters": _parameters(route),
-        "responses": {"202": _accepted(route), **_problems(_kinds(route))},
+        "parameters": [*_parameters(route), *_EVERY],
+        "responses": {"202": _accepted(route), **_problems(_kinds(route), kept=_KEPT)},
     }
     if route.body is not None:
         operation["requestBody"] = _body(route.body.__name__)
@@ -159,36 +185,35 @@ def _accepted(route: Route) -> dict[str, Any]:
     return {
         "description": "The events, if any, are durably committed; `version` is the stream's now.",
         "headers": {
-            "X-Request-Id": {"$ref": "#/components/headers/RequestId"},
+            **_REQUEST_ID,
+            **_REPLAYED,
             "Location": {
                 "description": "A path on the query service.",
                 "schema": {"type": "string"},
                 "required": True,
-            },
-            "Idempotent-Replayed": {
-                "description": "`true` when an earlier request with the key was answered so.",
-                "schema": {"const": "true"},
             },
         },
         "content": {"application/json": {"schema": schema, "example": example}},
     }
 
 
-def _problems(kinds: Iterable[Kind]) -> dict[str, Any]:
+def _problems(kinds: Iterable[Kind], kept: Container[int] = ()) -> dict[str, Any]:
     by_status: dict[int, list[Kind]] = {}
     for kind in kinds:
         by_status.setdefault(kind.status, []).append(kind)
-    return {str(status): _problem(found) for status, found in sorted(by_status.items())}
+    return {
+        str(status): _problem(found, replayable=status in kept) for status, found in sorted(by_status.items())
+    }
 
 
-def _problem(kinds: Sequence[Kind]) -> dict[str, Any]:
+def _problem(kinds: Sequence[Kind], *, replayable: bool) -> dict[str, Any]:
     schema = {
         "allOf": [
             {"$ref": _REF.format(model="Problem")},
             {"properties": {"code": {"enum": [kind.code for kind in kinds]}}},
         ]
     }
-    headers: dict[str, Any] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    headers: dict[str, Any] = {**_REQUEST_ID, **(_REPLAYED if replayable else {})}
     if kinds[0].status == 503:
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     if kinds[0].status == 401:
@@ -267,12 +292,15 @@ def _keys() -> dict[str, Any]:
         "summary": "The keys of customers' personal data, for the role personal-data; null after an erasure",
         "tags": ["personal data"],
         "requestBody": _body("KeyRequest"),
-        "responses": {"200": {"description": "A key for each.", "content": content}, **_problems(kinds)},
+        "responses": {
+            "200": {"description": "A key for each.", "headers": _REQUEST_ID, "content": content},
+            **_problems(kinds),
+        },
     }
 
 
 def _open(summary: str, name: str, media_type: str = "application/json", **more: Any) -> dict[str, Any]:
-    ok = {"description": summary, "content": {media_type: {"schema": {}}}}
+    ok = {"description": summary, "headers": _REQUEST_ID, "content": {media_type: {"schema": {}}}}
     return {
         "get": {
             "operationId": name,

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from pydantic import ValidationError
@@ -112,38 +113,42 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    try:
-        json.loads(body, object_pairs_hook=_unique)
-    except _RepeatedNameError as error:
+    found = list(_repeated(json.loads(body, object_pairs_hook=_Pairs)))
+    if found:
         detail = "the name stands there more than once"
-        raise Problem(
-            VALIDATION,
-            "The body has 1 error.",
-            errors=[{"pointer": pointer([error.name]), "detail": detail}],
-        ) from None
+        raise _told([{"pointer": pointer(place), "detail": detail} for place in found])
 
 
-class _RepeatedNameError(Exception):
-    def __init__(self, name: str) -> None:
-        self.name = name
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it stands there, with every name."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RepeatedNameError(next(name for name in names if names.count(name) > 1))
-    return found
+def _repeated(value: Any, place: Sequence[int | str] = ()) -> Iterator[Sequence[int | str]]:
+    """Where names stand that their object has more than once."""
+    inside: Iterable[tuple[int | str, Any]] = ()
+    if isinstance(value, _Pairs):
+        inside = value
+        times = Counter(name for name, _ in value)
+        yield from ((*place, name) for name in times if times[name] > 1)
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for where, held in inside:
+        yield from _repeated(held, (*place, where))
 
 
 def _misfit(error: ValidationError) -> Problem:
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = [
-        {"pointer": pointer(entry["loc"]), "detail": entry["msg"].removeprefix("Value error, ")}
-        for entry in found[:_ERRORS_TOLD]
-    ]
-    count = f"{len(found)} error" + ("s" if len(found) > 1 else "")
-    return Problem(VALIDATION, f"The body has {count}.", errors=told)
+    return _told(
+        [
+            {"pointer": pointer(entry["loc"]), "detail": entry["msg"].removeprefix("Value error, ")}
+            for entry in found
+        ]
+    )
+
+
+def _told(errors: Sequence[Mapping[str, str]]) -> Problem:
+    count = f"{len(errors)} error" + ("s" if len(errors) > 1 else "")
+    return Problem(VALIDATION, f"The body has {count}.", errors=errors[:_ERRORS_TOLD])
 
 
 def pointer(location: Sequence[int | str]) -> str:

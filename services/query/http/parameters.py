@@ -15,7 +15,7 @@ from shared.times import parse_rfc3339
 STATUSES: Final = ("pending", "shipped", "cancelled")
 LONGEST_WAIT: Final = 30.0
 LONGEST_ID: Final = 64
-_WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]*")
 _LARGEST_VERSION: Final = 2**31 - 1
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -80,15 +80,18 @@ class Parameters:
         """How many at most: 1 to 100, 20 when not given."""
 
         def read(text: str) -> int:
-            return _whole(text, 1, 100)
+            number = _whole(text)
+            if not 1 <= number <= 100:
+                raise ValueError(text)
+            return number
 
         return self._as("limit", read, "it must be a whole number from 1 to 100") or 20
 
     def version(self, name: str) -> int | None:
-        """A version, from 0 on."""
+        """A version, from 0 on; of those that no document can have one stands for all."""
 
         def read(text: str) -> int:
-            return _whole(text, 0, _LARGEST_VERSION)
+            return min(_whole(text), _LARGEST_VERSION)
 
         return self._as(name, read, "it must be a whole number from 0 on")
 
@@ -135,8 +138,8 @@ class Parameters:
         return self._as(name, read, "it must be a day, as in 2026-11-23")
 
 
-def _whole(text: str, least: int, most: int) -> int:
-    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
 

@@ -69,7 +69,12 @@ class PlainRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
         await self._authenticator.authenticate(scope)
-        headers = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+        # the version tells who came with another one (RFC 6455, 4.4)
+        headers = [
+            (b"upgrade", b"websocket"),
+            (b"connection", b"upgrade"),
+            (b"sec-websocket-version", b"13"),
+        ]
         raise Problem(UPGRADE_REQUIRED, "Open a WebSocket here.", headers=headers)
 
 

@@ -95,7 +95,7 @@ def _found(operation: Operation, *, with_body: bool) -> dict[str, Any]:
     content = {"content": {operation.media_type: {"schema": schema, "example": example}}} if with_body else {}
     return {
         "200": {"description": operation.summary + ".", "headers": _headers(names), **content},
-        "304": {"description": "The caller has it.", "headers": _headers(_READ)},
+        "304": {"description": "The caller has it.", "headers": _headers(names)},
     }
 
 
@@ -145,7 +145,11 @@ def _example(kind: Kind) -> dict[str, Any]:
 
 
 def _open(summary: str, name: str, media_type: str = "application/json", *kinds: Kind) -> dict[str, Any]:
-    ok = {"description": summary + ".", "content": {media_type: {"schema": {}}}}
+    ok = {
+        "description": summary + ".",
+        "headers": _headers(("X-Request-Id",)),
+        "content": {media_type: {"schema": {}}},
+    }
     return {
         "get": {
             "operationId": name,

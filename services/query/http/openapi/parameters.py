@@ -28,12 +28,12 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "productId": _path("productId", _ID, "lamp"),
     "minVersion": _query(
         "minVersion",
-        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        {"type": "integer", "minimum": 0},
         "Answer with this version or a later one only; 503 `read-model-behind` otherwise, see `Prefer`.",
     ),
     "asOfVersion": _query(
         "asOfVersion",
-        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        {"type": "integer", "minimum": 0},
         "The order as of this version, with the customer's name of now. Not beside `asOf`.",
     ),
     "asOf": _query(
