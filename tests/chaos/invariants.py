@@ -7,152 +7,125 @@ from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from shared.topics import CATEGORIES, DEFAULT_PARTITIONS, dead_letters
-from tests.chaos.clients import is_renamed
+from tests.chaos.clients import STATUSES, is_renamed
 from tests.chaos.ledger import Change, Ledger, Order, latest
+from tests.chaos.listeners import Event
 from tests.chaos.reading import walked
 from tests.end_to_end.conftest import System
 from tests.end_to_end.shop import Person
 
 _AT_ONCE: Final = 16
-_STATUSES: Final = {"OrderCreated": "pending", "OrderShipped": "shipped", "OrderCancelled": "cancelled"}
-Documents = dict[str, dict[str, Any]]
+Document = dict[str, Any]
 
 
-async def orders_are_as_answered(staff: Person, buyers: Iterable[Person], ledger: Ledger) -> Documents:
-    """Every order that was accepted is there once, and no other; the documents, by id."""
-    for reader, customer in [(staff, None), *((buyer, buyer.name) for buyer in buyers)]:
+async def orders_are_as_answered(
+    staff: Person, buyers: Iterable[Person], ledger: Ledger
+) -> Sequence[Document]:
+    """Every order that was accepted is there once, as it was answered, and no other; their documents."""
+    for reader in (staff, *buyers):
         read = Counter(order["id"] for order in await walked(reader, "/orders"))
-        asked = Counter(order.id for order in ledger.of(customer))
+        asked = Counter(order.id for order in ledger.of(None if reader is staff else reader.name))
         assert read == asked, f"{reader.name}: lost {asked - read}, unasked for or twice {read - asked}"
-    documents = {order["id"]: order for order in await walked(staff, "/orders")}
-    for order in ledger.orders.values():
-        _agrees(documents[order.id], order, ledger)
-    await _histories(staff, ledger.of(None))
+    documents = await walked(staff, "/orders")
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def check(document: Document) -> None:
+        order = ledger.orders[document["id"]]
+        _agrees(document, order, ledger)
+        async with limit:
+            history = (await staff.see(f"/orders/{order.id}/history"))["data"]
+        _same(
+            f"the history of order {order.id}",
+            [(entry["version"], entry["type"]) for entry in history],
+            sorted((change.version, change.type) for change in order.changes),
+        )
+
+    await asyncio.gather(*(check(document) for document in documents))
     return documents
 
 
-def _agrees(document: dict[str, Any], order: Order, ledger: Ledger) -> None:
+def _agrees(document: Document, order: Order, ledger: Ledger) -> None:
     last = latest(order.changes)
-    expected = {
+    expected: Document = {
         "customerId": order.customer,
         "customerName": latest(ledger.customers[order.customer]).value,
-        "status": _STATUSES[last.type],
-        "version": order.version(),
+        "status": STATUSES[last.type],
+        "version": last.version,
         "trackingNumber": last.value if last.type == "OrderShipped" else None,
         "cancellationReason": last.value if last.type == "OrderCancelled" else None,
     }
-    read = {name: document.get(name) for name in expected}
-    assert read == expected, f"order {order.id} is {read}, answered was {expected}"
-    quantities = {item["productId"]: item["quantity"] for item in document["items"]}
-    assert quantities == order.quantities, f"order {order.id} has {quantities}, asked for {order.quantities}"
-    total = sum(Decimal(item["price"]) * item["quantity"] for item in document["items"])
-    assert Decimal(document["total"]) == total, f"order {order.id} costs {document['total']}, not {total}"
-    for item in document["items"]:
-        _was_the_price(item, order, ledger.products[item["productId"]])
-
-
-def _was_the_price(item: dict[str, Any], order: Order, changes: Sequence[Change]) -> None:
-    """It was the product's at a moment between asking and being answered."""
+    _same(f"order {order.id}", {name: document.get(name) for name in expected}, expected)
+    items = document["items"]
+    _same(f"items of {order.id}", {it["productId"]: it["quantity"] for it in items}, order.quantities)
+    total = sum(Decimal(item["price"]) * item["quantity"] for item in items)
+    _same(f"the total of {order.id}", Decimal(document["total"]), total)
     created = order.changes[0]
-    known = max(it.version for it in changes if it.answered_at < created.sent_at)
-    possible = [it.value for it in changes if it.version >= known and it.sent_at < created.answered_at]
-    assert item["price"] in possible, f"order {order.id}: {item}, the price then was one of {possible}"
+    for item in items:  # its price was the product's at a moment between asking and being answered
+        prices = ledger.products[item["productId"]]
+        known = max(it.version for it in prices if it.answered_at < created.sent_at)
+        then = [it.value for it in prices if it.version >= known and it.sent_at < created.answered_at]
+        assert item["price"] in then, f"order {order.id}: {item}, the price then was one of {then}"
 
 
-async def _histories(staff: Person, orders: Sequence[Order]) -> None:
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def check(order: Order) -> None:
-        async with limit:
-            entries = (await staff.see(f"/orders/{order.id}/history"))["data"]
-        read = [(entry["version"], entry["type"]) for entry in entries]
-        expected = sorted((change.version, change.type) for change in order.changes)
-        assert read == expected, f"the history of order {order.id} is {read}, answered was {expected}"
-
-    await asyncio.gather(*(check(order) for order in orders))
-
-
-async def figures_agree(staff: Person, ledger: Ledger, documents: Documents) -> None:
+async def figures_agree(staff: Person, ledger: Ledger, orders: Sequence[Document]) -> None:
     """Summaries, products and daily sales say what the orders say, and have what was set last."""
     for customer, changes in ledger.customers.items():
-        _counts_up(customer, changes, 1)
-        own = [it for it in documents.values() if it["customerId"] == customer]
+        own = [order for order in orders if order["customerId"] == customer]
         statuses = Counter(order["status"] for order in own)
-        summary = await staff.see(f"/customers/{customer}/summary")
-        last = latest(changes)
         expected = {
-            "name": last.value,
-            "version": last.version,
+            "name": latest(changes).value,
+            "version": _counted(customer, changes, 1),
             "orderCount": len(own),
-            **{f"{status}Count": statuses[status] for status in _STATUSES.values()},
+            **{f"{status}Count": statuses[status] for status in STATUSES.values()},
             "lifetimeValue": _worth(own),
             "lastOrderAt": max((order["createdAt"] for order in own), default=None),
         }
-        read = {name: summary[name] for name in expected}
-        assert read == expected, f"the summary of {customer} is {read}, the orders say {expected}"
+        summary = await staff.see(f"/customers/{customer}/summary")
+        _same(f"the summary of {customer}", {name: summary[name] for name in expected}, expected)
     sold = Counter[str]()
-    for order in documents.values():
+    for order in orders:
         if order["status"] != "cancelled":
             sold.update({item["productId"]: item["quantity"] for item in order["items"]})
-    products = {it["productId"]: it for it in await walked(staff, "/products")}
-    assert products.keys() == ledger.products.keys(), f"products are {list(products)}"
-    for product, changes in ledger.products.items():
-        _counts_up(product, changes, 2 if is_renamed(product) else 1)
-        last = latest(changes)
-        expected = {"price": last.value, "version": last.version, "unitsSold": sold[product]}
-        read = {name: products[product][name] for name in expected}
-        assert read == expected, f"product {product} is {read}, orders and answers say {expected}"
-    await _daily_sales_agree(staff, documents)
+    products = {
+        name: (latest(changes).value, _counted(name, changes, 1 + is_renamed(name)), sold[name])
+        for name, changes in ledger.products.items()
+    }
+    listed = await walked(staff, "/products")
+    read = {it["productId"]: (it["price"], it["version"], it["unitsSold"]) for it in listed}
+    _same("price, version and units sold of the products", read, products)
+    days = sorted({order["createdAt"][:10] for order in orders})
+    sales = (await staff.see(f"/reports/daily-sales?from={days[0]}&to={days[-1]}"))["data"]
+    _same("daily sales", sales, [_day(day, orders) for day in days])
 
 
-def _counts_up(stream: str, changes: Sequence[Change], step: int) -> None:
-    """Each of the changes happened once: they were answered 1, 1 + step, and so on."""
-    versions = sorted(change.version for change in changes)
-    assert versions == [1 + step * place for place in range(len(changes))], f"{stream}: {versions}"
+def _day(day: str, orders: Iterable[Document]) -> Document:
+    its = [order for order in orders if order["createdAt"].startswith(day)]
+    cancelled = sum(order["status"] == "cancelled" for order in its)
+    return {"date": day, "orderCount": len(its), "cancelledCount": cancelled, "revenue": _worth(its)}
 
 
-async def _daily_sales_agree(staff: Person, documents: Documents) -> None:
-    days = sorted({order["createdAt"][:10] for order in documents.values()})
-    expected = []
-    for day in days:
-        orders = [it for it in documents.values() if it["createdAt"].startswith(day)]
-        cancelled = sum(order["status"] == "cancelled" for order in orders)
-        figures = {"orderCount": len(orders), "cancelledCount": cancelled, "revenue": _worth(orders)}
-        expected.append({"date": day, **figures})
-    read = (await staff.see(f"/reports/daily-sales?from={days[0]}&to={days[-1]}"))["data"]
-    assert read == expected, f"daily sales are {read}, the orders say {expected}"
-
-
-def _worth(orders: Iterable[dict[str, Any]]) -> str:
+def _worth(orders: Iterable[Document]) -> str:
     return str(sum((Decimal(it["total"]) for it in orders if it["status"] != "cancelled"), Decimal("0.00")))
 
 
-async def stored(system: System) -> dict[str, tuple[str, int]]:
-    """The event store: stream and version by the event's id. Nothing is left to be published."""
+def _counted(stream: str, changes: Sequence[Change], step: int) -> int:
+    """The version after all changes, each of which happened once: answered were 1, 1 + step, and so on."""
+    versions = sorted(change.version for change in changes)
+    _same(f"versions of {stream}", versions, [1 + step * place for place in range(len(changes))])
+    return versions[-1]
+
+
+def _same(what: str, read: object, expected: object) -> None:
+    assert read == expected, f"{what}: read is {read}, answered was {expected}"
+
+
+async def topics_hold_the_store(system: System, published: set[Event]) -> None:
+    """Everything committed is published, nothing else is, and nothing is left to be published."""
     async with await psycopg.AsyncConnection.connect(system.endpoints["postgres"]) as connection:
         left = await (await connection.execute("SELECT * FROM outbox")).fetchall()
-        assert not left, f"the outbox still holds {left}"
         rows = await connection.execute("SELECT event_id::text, stream_id, version FROM events")
-        return {event: (stream, version) for event, stream, version in await rows.fetchall()}
-
-
-def topics_agree(events: dict[str, tuple[str, int]], published: dict[str, tuple[str, int]]) -> None:
-    """Everything committed is published, and nothing else."""
-    lost, invented = events.items() - published.items(), published.items() - events.items()
-    assert not lost, f"committed, but never published: {lost}"
-    assert not invented, f"published, but not committed: {invented}"
-
-
-async def no_dead_letters(system: System) -> None:
-    """The projection could use everything."""
-    places = [TopicPartition(dead_letters(it), n) for it in CATEGORIES for n in range(DEFAULT_PARTITIONS)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=system.endpoints["kafka"])
-    await consumer.start()
-    try:
-        ends = await consumer.end_offsets(places)
-    finally:
-        await consumer.stop()
-    assert not any(ends.values()), f"dead letters: {ends}"
+        committed = set(await rows.fetchall())
+    assert not left, f"the outbox still holds {left}"
+    assert not committed - published, f"committed, but never published: {committed - published}"
+    assert not published - committed, f"published, but not committed: {published - committed}"

@@ -6,32 +6,30 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An accepted command. It was decided between `sent_at` and `answered_at`, in seconds since 1970."""
+    """An accepted command, decided between `sent_at` and `answered_at` (seconds since 1970).
+
+    `value` is what it set (a price, a name, a reason, a tracking number), `version` the stream's after it.
+    """
 
     type: str
     value: str
-    """What it set: a price, a name, a reason, a tracking number; of a new order nothing."""
     version: int
-    """The stream's version after it."""
     sent_at: float
     answered_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as its customer knows it."""
+    """An order as its customer knows it; `quantities` by product."""
 
     id: str
     customer: str
     quantities: dict[str, int]
-    """By product."""
     changes: list[Change]
 
-    def version(self, before: float | None = None) -> int:
-        """The highest version that was answered, at all or before some moment."""
-        return max(
-            (it.version for it in self.changes if before is None or it.answered_at < before), default=0
-        )
+    def version(self, before: float) -> int:
+        """The highest version that was answered before some moment."""
+        return max((it.version for it in self.changes if it.answered_at < before), default=0)
 
 
 @dataclass(slots=True)
@@ -45,12 +43,6 @@ class Ledger:
     def of(self, customer: str | None) -> list[Order]:
         """A customer's orders, or all."""
         return [order for order in self.orders.values() if customer in (None, order.customer)]
-
-    def last_answer(self) -> float:
-        """When the last command was answered."""
-        streams = [*(order.changes for order in self.orders.values())]
-        streams += [*self.customers.values(), *self.products.values()]
-        return max(change.answered_at for changes in streams for change in changes)
 
 
 def latest(changes: Sequence[Change]) -> Change:
