@@ -19,18 +19,21 @@ async def watch_freshness(staff: Person, ledger: Ledger, random: Random, is_over
     while not is_over():
         await asyncio.sleep(random.uniform(0, 0.05))
         order = random.choice(ledger.of(None)[-_RECENT:])
-        path = f"/orders/{order.id}" + random.choice(("", "/history"))
-        proven, answer = await asked(staff, path)
+        least = order.version(before=time.time())
+        awaited = f"?minVersion={least}"
+        path = f"/orders/{order.id}" + random.choice(("", "/history", awaited))
+        proven, answer = await asked(staff, path, Prefer="wait=2")
         if answer is not None:
             told = answer.json()
             version = max(entry.get("version", 0) for entry in told.get("data", [told]))
-            assert version >= order.version(before=proven), (
-                f"GET {path} claims to hold all that was committed before {proven}, but is at {version}:"
+            owed = max(order.version(before=proven), least if path.endswith(awaited) else 0)
+            assert version >= owed, (
+                f"GET {path} claims to hold what was committed before {proven}, is at {version}, not {owed}:"
                 f" {order.changes}, {answer.headers}"
             )
 
 
-async def asked(person: Person, path: str) -> tuple[float, httpx.Response | None]:
+async def asked(person: Person, path: str, **headers: str) -> tuple[float, httpx.Response | None]:
     """The answer, None when there is none to be had now; and up to when it claims to hold all.
 
     One asked for at s, saying L, was made no earlier than s: it holds whatever was committed before s - L,
@@ -38,7 +41,7 @@ async def asked(person: Person, path: str) -> tuple[float, httpx.Response | None
     """
     at = time.time()
     try:
-        answer = await person.get(path)
+        answer = await person.get(path, **headers)
     except httpx.TransportError:
         return 0, None
     assert answer.status_code in {200, 404, 503}, f"GET {path}: {answer.status_code} {answer.text}"
