@@ -50,8 +50,8 @@ async def test_nothing_is_lost_doubled_or_invented(tmp_path: Path) -> None:
                 await _chaos(system, http)
         except Exception as failure:
             shutil.copy(system.logs / "log", tmp_path)
-            failure.add_note(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}; the log is {tmp_path / 'log'}")
-            raise
+            seed = f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}"
+            raise AssertionError(f"{seed}, the log is {tmp_path / 'log'}: {_first(failure)}") from failure
 
 
 async def _chaos(system: System, http: httpx.AsyncClient) -> None:
@@ -124,6 +124,12 @@ async def _running(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None
         yield
         for task in tasks:
             task.cancel()
+
+
+def _first(failure: Exception) -> Exception:
+    while isinstance(failure, ExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def _random(*what: object) -> Random:
