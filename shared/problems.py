@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
 
 MEDIA_TYPE: Final = b"application/problem+json"
 Headers = Sequence[tuple[bytes, bytes]]
@@ -164,6 +165,8 @@ class ProblemResponses:
             if started:
                 raise
             await self._answer(problem, scope, receive, send)
+        except ClientDisconnected:
+            raise  # whoever asked has gone, which the server takes as such
         except Exception:
             _log.exception("a request failed")
             if started:

@@ -123,7 +123,7 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             _gauge(registry, "query_waiting_requests", "Requests that wait for a version.", arrivals.__len__)
             _gauge(registry, "query_lag_milliseconds", "As in X-Read-Model-Lag-Ms.", freshness.lag_ms)
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
-            routes = router(queries, streams, authenticator, freshness.lag_ms)
+            routes = router(queries, streams, authenticator, freshness.lag_ms, freshness.beginning)
             app = Operations(ProblemResponses(routes), readiness, registry)
             assert hub.following is not None
             yield Service(_observed(app, settings, registry), readiness, hub.following, streams, arrivals)

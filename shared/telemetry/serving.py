@@ -3,6 +3,7 @@
 import asyncio
 import binascii
 import contextlib
+import logging
 import re
 import secrets
 import signal
@@ -109,6 +110,11 @@ class _Protocol(OneWriteProtocol):
         self.transport.close()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """uvicorn 0.54 calls each WebSocket an error that was refused by an answer; the access log has those."""
+    return record.getMessage() != "ASGI callable returned without completing handshake."
+
+
 @contextlib.asynccontextmanager
 async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIterator[int]:
     """Serve `app` while entered; gives the port. On leaving, answers what is in flight for up to 10 s.
@@ -117,6 +123,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
 
     Raises `OSError` when the port is taken.
     """
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     # inherited by what is accepted: asyncio would not set it, and each answer would wait for an ACK
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

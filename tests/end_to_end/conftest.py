@@ -33,6 +33,12 @@ class System:
     def query_url(self) -> str:
         return str(self.endpoints["queryUrl"])
 
+    def processes(self) -> dict[str, int]:
+        """Who is running now; only of a system that was started here."""
+        assert self.logs is not None
+        found: dict[str, int] = json.loads((self.logs / "endpoints.json").read_text())["processes"]
+        return found
+
 
 def _free_port() -> int:
     with socket.socket() as probe:

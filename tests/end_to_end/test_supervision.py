@@ -1,7 +1,6 @@
 """`make up` as its user meets it: ports that are taken, processes that die, a second start."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -24,13 +23,6 @@ pytestmark = [
 PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
 
 
-def processes(system: System) -> dict[str, int]:
-    """Who is running now."""
-    assert system.logs is not None
-    found: dict[str, int] = json.loads((system.logs / "endpoints.json").read_text())["processes"]
-    return found
-
-
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.timeout(120)
 async def test_a_killed_process_is_started_again_and_nothing_is_lost(
@@ -41,11 +33,11 @@ async def test_a_killed_process_is_started_again_and_nothing_is_lost(
     lamp = await listed(seller)
     await buyer.register()
     before = [await buyer.order((lamp, 1)) for _ in range(5)]
-    old = processes(system)[name]
+    old = system.processes()[name]
     os.kill(old, signal.SIGKILL)
 
     async def started_again() -> bool:
-        return processes(system)[name] != old
+        return system.processes()[name] != old
 
     await eventually(started_again, f"{name} is started again", 40)
 

@@ -14,6 +14,7 @@ from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReadPreference
 from pymongo.errors import AutoReconnect
+from pymongo.read_concern import ReadConcern
 
 from services.query.documents.errors import translated
 from services.query.documents.raw import first_batch
@@ -27,6 +28,7 @@ RAW: Final[CodecOptions[RawBSONDocument]] = CodecOptions(document_class=RawBSOND
 READ_SECONDS: Final = 3.0
 """After this a read is given up and told to be away."""
 _LARGEST_BATCH: Final = 10_000
+_LASTING: Final = ReadConcern("majority")
 _OPTIONS: Final[dict[str, Any]] = {
     "serverSelectionTimeoutMS": 1500,
     "connectTimeoutMS": 1500,
@@ -58,11 +60,16 @@ class Connection:
     ) -> None:
         self.client.close()
 
-    async def aggregate(self, collection: str, pipeline: Pipeline) -> list[Row]:
-        """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now."""
+    async def aggregate(self, collection: str, pipeline: Pipeline, *, lasting: bool = False) -> list[Row]:
+        """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now.
+
+        What is `lasting` no crash and no election takes back (a majority has it in its journal).
+        """
+        read_concern = _LASTING if lasting else None
         with translated():
             async with asyncio.timeout(READ_SECONDS):
-                found = self.database[collection].aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
+                held = self.database.get_collection(collection, read_concern=read_concern)
+                found = held.aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
                 return await found.to_list(None)
 
     async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[bytes]:

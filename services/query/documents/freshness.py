@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -50,10 +51,14 @@ class Freshness:
 
     def lag_ms(self) -> int:
         """How many milliseconds the documents may be behind, now."""
-        # shared.freshness.lag_ms without the arithmetic of dates, which every answer would pay
-        if self._as_of_ms is None:
-            return NEVER
-        return min(NEVER, max(0, round(time.time() * 1000) - self._as_of_ms))
+        return _since(self._as_of_ms)
+
+    def beginning(self) -> Callable[[], int]:
+        """How many milliseconds what is read from now on may be behind, whenever that is asked.
+
+        What is proven only after the reading says nothing of what was read.
+        """
+        return partial(_since, self._as_of_ms)
 
     async def _run(self) -> None:
         away = False
@@ -76,6 +81,8 @@ class Freshness:
         rows = await self._connection.aggregate(
             CHECKPOINTS,
             [{"$match": {"live": True}}, {"$unionWith": {"coll": HEARTBEATS, "pipeline": beats}}],
+            # a checkpoint that a crash or an election takes back would have proven nothing
+            lasting=True,
         )
         checkpoints = {
             (row["topic"], row["partition"]): Checkpoint.of(row) for row in rows if "beat" not in row
@@ -99,3 +106,10 @@ class Freshness:
         oldest = datetime.min.replace(tzinfo=UTC) if self._as_of is None else self._as_of - _KEPT
         kept = [(name, beat) for name, beat in self._heartbeats.items() if beat.t >= oldest]
         self._heartbeats = dict(kept[-_MOST_KEPT:])
+
+
+def _since(as_of_ms: int | None) -> int:
+    # shared.freshness.lag_ms without the arithmetic of dates, which every answer would pay
+    if as_of_ms is None:
+        return NEVER
+    return min(NEVER, max(0, round(time.time() * 1000) - as_of_ms))

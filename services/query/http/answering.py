@@ -22,6 +22,8 @@ _GZIPPED: Final = b'-gzip"'
 
 Lag = Callable[[], int]
 """How many milliseconds the documents may be behind, now."""
+Reading = Callable[[], Lag]
+"""Called before documents are read: tells, whenever that is asked, how far they may be behind."""
 
 
 @dataclass(frozen=True, slots=True)

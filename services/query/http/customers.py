@@ -33,7 +33,9 @@ class CustomerQueries:
         if least is not None:
             asked.waited = wait_seconds(asked.scope)
             of: tuple[Kind, str] = ("customers", customer_id)
-            found = await at_least(read, least, asked.waited, self._arrivals, of, asked.receive)
+            found = await at_least(
+                read, least, asked.waited, self._arrivals, of, asked.receive, asked.begin_reading
+            )
             return summary_json(found)
         summary = await read()
         if summary is None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
-from services.query.http.answering import Lag, Representation, answer, representation, with_lag
+from services.query.http.answering import Lag, Reading, Representation, answer, representation, with_lag
 from services.query.http.parameters import Parameters
 from services.query.http.waiting import ClientGoneError
 from shared.auth import Authenticator, Principal
@@ -17,11 +17,18 @@ from shared.problems import METHOD_NOT_ALLOWED, Problem, unavailable
 class Asked:
     """A request for a representation. `waited` is the `Prefer: wait` that was honoured."""
 
-    def __init__(self, caller: Principal, scope: Scope, receive: Receive) -> None:
+    def __init__(self, caller: Principal, scope: Scope, receive: Receive, reading: Reading) -> None:
         self.caller = caller
         self.scope = scope
         self.receive = receive
         self.waited: float | None = None
+        self._reading = reading
+        self.lag: Lag = reading()
+        """Of what is read from the last `begin_reading` on, at first from now on."""
+
+    def begin_reading(self) -> None:
+        """What was read so far does not go into the answer."""
+        self.lag = self._reading()
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -42,28 +49,30 @@ Query = Callable[[Asked], Awaitable[dict[str, Any] | Representation]]
 class QueryEndpoint:
     """Serves one route to GET and HEAD."""
 
-    def __init__(self, query: Query, authenticator: Authenticator, lag: Lag) -> None:
+    def __init__(self, query: Query, authenticator: Authenticator, reading: Reading) -> None:
         self._query = query
         self._authenticator = authenticator
-        self._lag = lag
+        self._reading = reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
         caller = await self._authenticator.authenticate(scope)
-        asked = Asked(caller, scope, receive)
+        asked = Asked(caller, scope, receive, self._reading)
         try:
             found = await self._query(asked)
         except DocumentsAwayError:
-            raise with_lag(unavailable("The documents cannot be read now."), self._lag) from None
+            raise with_lag(unavailable("The documents cannot be read now."), self._reading()) from None
         except Problem as problem:
-            if problem.kind.status in {404, 503}:
-                with_lag(problem, self._lag)
+            if problem.kind.status == 404:
+                with_lag(problem, asked.lag)
+            elif problem.kind.status == 503:  # it tells of no document, and may have waited for long
+                with_lag(problem, self._reading())
             raise
         except ClientGoneError:
             return
         if isinstance(found, dict):
             found = representation(found)
-        await answer(scope, send, found, self._lag, asked.waited)
+        await answer(scope, send, found, asked.lag, asked.waited)
 
 
 def require_reading(scope: Scope) -> None:

@@ -82,7 +82,9 @@ class OrderQueries:
 
         of: tuple[Kind, str] = ("orders", order_id)
         seen = look if asked.waited else read
-        return await at_least(seen, version, asked.waited, self._arrivals, of, asked.receive, told)
+        return await at_least(
+            seen, version, asked.waited, self._arrivals, of, asked.receive, asked.begin_reading, told
+        )
 
     async def page(self, asked: Asked) -> dict[str, Any]:
         """Orders, newest first: all of them for staff, its own for a customer."""

@@ -33,7 +33,9 @@ class ProductQueries:
         if least is not None:
             asked.waited = wait_seconds(asked.scope)
             of: tuple[Kind, str] = ("products", product_id)
-            found = await at_least(read, least, asked.waited, self._arrivals, of, asked.receive)
+            found = await at_least(
+                read, least, asked.waited, self._arrivals, of, asked.receive, asked.begin_reading
+            )
             return product_json(found)
         product = await read()
         if product is None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 
-from services.query.http.answering import Lag
+from services.query.http.answering import Lag, Reading
 from services.query.http.customers import CustomerQueries
 from services.query.http.endpoint import Query, QueryEndpoint
 from services.query.http.orders import OrderQueries
@@ -28,11 +28,13 @@ class Queries:
     reports: ReportQueries
 
 
-def router(queries: Queries, streams: LiveStreams, authenticator: Authenticator, lag: Lag) -> Router:
+def router(
+    queries: Queries, streams: LiveStreams, authenticator: Authenticator, lag: Lag, reading: Reading
+) -> Router:
     """The router; what goes wrong below it is raised as `Problem`. Earlier routes are found sooner."""
 
     def query(path: str, answers: Query) -> Route:
-        return Route(path, QueryEndpoint(answers, authenticator, lag))
+        return Route(path, QueryEndpoint(answers, authenticator, reading))
 
     routes: list[BaseRoute] = [
         Route("/orders/stream", ServerSentEvents(streams, authenticator, lag)),

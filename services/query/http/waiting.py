@@ -1,8 +1,9 @@
 """Read your own writes: an answer that waits until the document has reached a version."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from starlette.types import Receive
 
@@ -10,6 +11,8 @@ from services.query.arrivals import Arrivals, Kind
 from services.query.documents.feed import FeedEvent
 from services.query.http.problems import READ_MODEL_BEHIND
 from shared.problems import Problem, retry_after_header
+
+_YOUNG_SECONDS: Final = 0.3
 
 
 class Versioned(Protocol):
@@ -41,13 +44,15 @@ async def at_least(
     arrivals: Arrivals,
     of: tuple[Kind, str],
     receive: Receive,
+    begin_reading: Callable[[], None],
     told: Callable[[FeedEvent], Awaitable[V | None]] | None = None,
 ) -> V:
     """What `read` gives once that has `version`; 503 `read-model-behind` after `seconds`.
 
     What the caller may not see must come as None: it then waits as long as what is not there. `told` gives
     the document as an event tells it that arrives meanwhile, which saves reading it: since it was not there
-    when this began, nobody was shown a newer one before.
+    when this began, nobody was shown a newer one before. But how fresh it is, only the reading before tells:
+    after a longer wait it is read all the same. `begin_reading` is called before each further reading.
     """
     if not seconds:
         found = await read()
@@ -60,6 +65,7 @@ async def at_least(
         gone.add_done_callback(lambda _: changed.set())
         try:
             async with asyncio.timeout(seconds):
+                read_at = time.monotonic()
                 found = await read()
                 while True:
                     if found is not None and found.version >= version:
@@ -71,8 +77,11 @@ async def at_least(
                         raise ClientGoneError
                     changed.clear()
                     event, expectation.event = expectation.event, None
-                    found = None if event is None or told is None else await told(event)
+                    young = time.monotonic() - read_at < _YOUNG_SECONDS
+                    found = None if event is None or told is None or not young else await told(event)
                     if found is None or found.version < version:
+                        begin_reading()
+                        read_at = time.monotonic()
                         found = await read()
         except TimeoutError:
             raise behind() from None

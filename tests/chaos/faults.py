@@ -1,0 +1,56 @@
+"""What befalls the processes, by chance, but the same for the same seed."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Final
+
+from tests.end_to_end.conftest import System
+
+_VICTIMS: Final = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
+_MOMENT: Final = (0.5, 4.0)
+_LONG: Final = (6.0, 18.0)
+"""Most beyond the consumer group's session (10 s), all beyond the relay's in PostgreSQL (5 s)."""
+
+
+async def befall(system: System, random: Random, is_over: Callable[[], bool]) -> None:
+    """Kill and freeze, several at a time if it comes so, until it is over and nobody is frozen any more."""
+    killed: set[int] = set()
+    async with asyncio.TaskGroup() as freezes:
+        while not is_over():
+            await asyncio.sleep(random.uniform(0.2, 4.0))
+            victim = random.choice(_VICTIMS)
+            kind = random.choice(("kill", "kill", "moment", "long"))
+            seconds = random.uniform(*(_LONG if kind == "long" else _MOMENT))
+            pid = system.processes()[victim]
+            if pid in killed:
+                _tell(f"{victim} is not back yet")
+            elif kind == "kill":
+                _tell(f"kill {victim} ({pid})")
+                killed.add(pid)
+                _send(pid, signal.SIGKILL)
+            else:
+                _tell(f"freeze {victim} ({pid}) for {seconds:.1f} s")
+                freezes.create_task(_freeze(pid, seconds, killed))
+
+
+async def _freeze(pid: int, seconds: float, killed: set[int]) -> None:
+    _send(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        if pid not in killed:
+            _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _tell(what: str) -> None:
+    print(time.strftime("%H:%M:%S"), what, flush=True)

@@ -1,0 +1,42 @@
+"""What is told, and written down, of requests that fail."""
+
+import logging
+from typing import Any
+
+import pytest
+from uvicorn.protocols.utils import ClientDisconnected
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from shared.problems import ProblemResponses, unavailable
+from shared.telemetry import serve
+
+
+async def test_a_reader_who_left_before_its_socket_was_accepted_is_no_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def accepting(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+
+    async def gone(_message: Any) -> None:
+        raise ClientDisconnected
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(ClientDisconnected):
+        await ProblemResponses(accepting)({"type": "websocket"}, receive, gone)
+    assert not caplog.records
+
+
+async def test_a_socket_that_is_refused_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def refusing(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise unavailable("There is nothing to follow now.")
+
+    with caplog.at_level(logging.WARNING):
+        async with serve(ProblemResponses(refusing), "127.0.0.1", 0) as port:
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None):
+                    raise AssertionError("it was accepted")
+    assert refused.value.response.status_code == 503
+    assert not caplog.records
