@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
+from bson.raw_bson import RawBSONDocument
+
 from services.projection.folding.folder import Encoded, Writes
 from services.projection.read_models import customer_summaries, daily_sales, product_sales
 from services.projection.read_models.additions import Additions
@@ -16,9 +18,12 @@ _COUNTS: Final = {
     PRODUCT_SALES: (product_sales.KEY, product_sales.AMOUNTS),
     DAILY_SALES: (daily_sales.KEY, daily_sales.AMOUNTS),
 }
-_A_COMMAND: Final = 100
-"""So many documents in a command, so that it stays below the server's 48 MB however large they are."""
-T = TypeVar("T")
+_MOST: Final = 1000
+_MOST_BYTES: Final = 16_000_000
+"""So many, about, are in a command, which must stay below the server's 48 MB."""
+_SMALL: Final = 4000
+"""What a document has at most besides an order."""
+T = TypeVar("T", bound=Encoded)
 
 
 def changes(generation: str, batches: Iterable[tuple[int, Writes]]) -> Iterator[Command]:
@@ -42,7 +47,17 @@ def changes(generation: str, batches: Iterable[tuple[int, Writes]]) -> Iterator[
 
 
 def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (whole[start : start + _A_COMMAND] for start in range(0, len(whole), _A_COMMAND))
+    largest = max(map(_bytes, whole), default=1)
+    count = max(1, min(_MOST, _MOST_BYTES // largest))
+    return (whole[start : start + count] for start in range(0, len(whole), count))
+
+
+def _bytes(written: Encoded) -> int:
+    """About how large it is: only what is encoded already can be large."""
+    if isinstance(written, RawBSONDocument):
+        return len(written.raw)
+    large = written.get("order" if "order" in written else "u")
+    return _SMALL + (len(large.raw) if isinstance(large, RawBSONDocument) else 0)
 
 
 def _replacing(replaced: tuple[str, Encoded]) -> Row:
