@@ -1,7 +1,6 @@
 """What the service and its commands are made of."""
 
 import gc
-import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,8 +24,6 @@ _SWITCH_SECONDS: Final = 0.0005
 
 def prepare_process() -> None:
     """Make a process fit to project, before anything runs in it."""
-    # it logs each attempt to connect; what is away we say ourselves, once
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # a batch makes many thousand objects, none of them in cycles: looking for those took a third of the time
     gc.set_threshold(100_000, 20, 50)
     gc.freeze()

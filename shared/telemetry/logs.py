@@ -17,7 +17,7 @@ REQUEST: Final[ContextVar[tuple[str, str] | None]] = ContextVar("request", defau
 """Id and traceparent of the request that is being answered."""
 
 _QUIET: Final = {
-    "aiokafka": logging.WARNING,
+    "aiokafka": logging.CRITICAL,  # each attempt to connect; who uses it says once that Kafka is away
     "faststream": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
