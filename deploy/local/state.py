@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import secrets
 import socket
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 INTERNAL_PORTS: Final = ("postgres", "mongodb", "kafka", "kafkaController", "relay", "projection")
+
+_PORTS: Final = range(10_000, 32_000)
+"""Linux takes those from 32,768 on for outgoing connections, others from 49,152 on."""
 
 
 def write_atomically(path: Path, content: object, mode: int = 0o600) -> None:
@@ -43,15 +47,17 @@ def port_is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on now, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports of 127.0.0.1 that nothing listens on now, all different.
+
+    None that the system gives to outgoing connections: those come and go until a server has started.
+    """
+    free: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if len(free) == count:
+            break
+        if port_is_free(port):
+            free.append(port)
+    return free
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from deploy.local.state import free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,13 +41,6 @@ class System:
         return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     """One system for all journeys; its data goes when they are done."""
@@ -66,10 +60,11 @@ def started(**settings: str) -> Iterator[System]:
         secret = "end-to-end-secret-of-thirty-two-bytes-and-more"
         local = Path(folder) / "local"
         Path(folder).chmod(0o755)
+        command_port, query_port = free_ports(2)
         environment = os.environ | {
             "LOCAL_DIR": str(local),
-            "COMMAND_PORT": str(_free_port()),
-            "QUERY_PORT": str(_free_port()),
+            "COMMAND_PORT": str(command_port),
+            "QUERY_PORT": str(query_port),
             "JWT_SECRET": secret,
             "DETACH": "1",
             **settings,
