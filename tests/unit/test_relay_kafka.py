@@ -1,8 +1,13 @@
 """How the clients of Kafka are configured from the environment's settings."""
 
+from collections import defaultdict
+from concurrent.futures import Future
+from types import SimpleNamespace
+
 import pytest
 from pydantic import ValidationError
 
+from services.command.relay import cluster
 from services.command.relay.kafka import aiokafka_options, confluent_options
 from services.command.settings import KafkaSettings, TopicsSettings
 from shared.settings import read_settings
@@ -68,3 +73,17 @@ def test_users_are_named_with_care(told: dict[str, dict[str, str]]) -> None:
     assert TopicsSettings.model_validate(plain).kafka_users is None
     with pytest.raises(ValidationError):
         TopicsSettings.model_validate(plain | told)
+
+
+async def test_what_is_never_answered_is_given_up(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_NEVER_SECONDS", 0.05)
+    asked = cluster.Cluster(settings)
+    silent: dict[object, Future[object]] = defaultdict(Future)
+    silent_admin = SimpleNamespace(list_offsets=lambda *_, **__: {"a": silent["a"]}, poll=lambda _: 0)
+    monkeypatch.setattr(asked, "admin", silent_admin)
+    with pytest.raises(cluster.ClusterAwayError):
+        await asked.end_offsets({"orders": 1})
+    with pytest.raises(cluster.ClusterAwayError):
+        await cluster.answered(silent["b"])

@@ -17,6 +17,8 @@ from services.command.settings import KafkaSettings
 
 T = TypeVar("T")
 REQUEST_SECONDS: Final = 5.0
+_NEVER_SECONDS: Final = REQUEST_SECONDS + 1
+"""The library has answered by then, if only that nobody did: a shard must not wait for ever."""
 _MISSING: Final = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _AWAY: Final = {
     KafkaError._ALL_BROKERS_DOWN,
@@ -112,8 +114,8 @@ class Cluster:
         }
         offsets = {topic: [0] * count for topic, count in partitions.items()}
         answers = self.admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
-        await _all_done(answers.values())
         with self._renewing(), _translated():
+            await _all_done(answers.values())
             for place, answer in answers.items():
                 offset = answer.result().offset
                 if offset < 0:  # seen while a broker died; taken for an offset, the topic would seem another
@@ -144,19 +146,23 @@ async def _all_done(answers: "Collection[Future[T]]") -> None:
     for answer in answers:
         answer.add_done_callback(one_more)
     if answers:
-        await done.wait()
+        async with asyncio.timeout(_NEVER_SECONDS):
+            await done.wait()
 
 
 async def answered(answer: "Future[T]") -> T:
     """What the brokers answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
     with _translated():
-        return await asyncio.wrap_future(answer)
+        async with asyncio.timeout(_NEVER_SECONDS):
+            return await asyncio.wrap_future(answer)
 
 
 @contextmanager
 def _translated() -> Generator[None, None, None]:
     try:
         yield
+    except TimeoutError:
+        raise ClusterAwayError("no broker answers") from None
     except KafkaException as error:
         reason: Any = error.args[0]
         if reason.code() in _MISSING:

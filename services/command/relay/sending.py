@@ -30,6 +30,7 @@ REFUSALS: Final = (
 """What no repetition mends."""
 _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
+_START_SECONDS: Final = 15.0
 _DISCARD_SECONDS: Final = 0.5
 _ROUND_SECONDS: Final = 10.0
 Place = tuple[str, int]
@@ -53,7 +54,9 @@ async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
         retry_backoff_ms=50,
     )
     try:
-        await made.start()
+        # one that met a broker without a cluster, and then lost it, knows nobody to ask: it asks for ever
+        async with asyncio.timeout(_START_SECONDS):
+            await made.start()
         yield made
     finally:
         await _discard(made)
