@@ -32,7 +32,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 test: $(VENV)/.dev ## everything that can be proven on this machine
-	$(BIN)/pytest -m "not cluster" --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest tests/chaos
+	$(BIN)/pytest -m "not cluster" --numprocesses=2 --dist=loadfile --ignore=tests/chaos
 
 test-cluster: $(VENV)/.dev ## the compose cluster on a Docker engine, where one can be had
 	$(BIN)/pytest -m cluster tests/cluster
