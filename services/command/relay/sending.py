@@ -54,7 +54,7 @@ async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
         retry_backoff_ms=50,
     )
     try:
-        # one that met a broker without a cluster, and then lost it, knows nobody to ask: it asks for ever
+        # it asks for its id until somebody answers, for ever if it comes to that
         async with asyncio.timeout(_START_SECONDS):
             await made.start()
         yield made
