@@ -57,7 +57,7 @@ def stop_tracing() -> None:
     global _provider, _tracer
     if _provider is not None:
         # with its collector away it would take half a minute, whatever it is told
-        last = Thread(target=_provider.shutdown, daemon=True)
+        last = Thread(target=_provider.shutdown, name="last spans", daemon=True)
         last.start()
         last.join(_LAST_SPANS_SECONDS)
     _provider = _tracer = None

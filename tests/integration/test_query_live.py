@@ -19,6 +19,7 @@ from services.query.documents.connecting import Connection
 from services.query.documents.customers import Customers
 from services.query.documents.feed import Feed
 from services.query.documents.generations import LiveGeneration
+from services.query.live import hub as live_hub
 from services.query.live.cursors import cursor_of, position_of
 from services.query.live.hub import Hub
 from services.query.live.lasting import Over, lasting
@@ -386,11 +387,17 @@ async def test_server_sent_events(system: System) -> None:
         assert json.loads((await anext(lines)).removeprefix("data: ")) == {"id": begin, "type": "reset"}
 
 
-async def test_a_comment_comes_as_heartbeat(system: System) -> None:
-    async with asyncio.timeout(15), system.client.stream("GET", "/orders/stream", headers=ADA) as stream:
-        async for line in stream.aiter_lines():
-            if line.startswith(":"):
-                return
+async def test_comments_come_as_heartbeats(
+    mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert live_hub._BEAT_SECONDS == 10, "as the contract says"
+    monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.2)
+    async with query_system(mongodb_url, mongodb_database) as system:
+        stream = system.client.stream("GET", "/orders/stream", headers=ADA)
+        async with asyncio.timeout(15), stream as opened:
+            comments = (line async for line in opened.aiter_lines() if line.startswith(":"))
+            for _ in range(3):
+                await anext(comments)
 
 
 async def test_the_beginning_names_nobody_elses_order(system: System) -> None:

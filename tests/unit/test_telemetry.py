@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -263,6 +264,8 @@ async def test_requests_are_spans_of_their_callers_traces_and_a_collector_that_i
     with socket.create_server(("127.0.0.1", 0)) as nobody_listens:
         port = nobody_listens.getsockname()[1]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    monkeypatch.setattr("shared.telemetry.tracing._LAST_SPANS_SECONDS", 0.2)
     configure_tracing("test")
     try:
         own = (await client().get("/", headers={"traceparent": TRACE})).json()[1]
@@ -274,5 +277,9 @@ async def test_requests_are_spans_of_their_callers_traces_and_a_collector_that_i
         began = time.monotonic()
     finally:
         stop_tracing()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 1
     assert start_span("nothing", TRACE, SpanKind.CLIENT, {}) is None
+    still_sending = [thread for thread in threading.enumerate() if thread.name == "last spans"]
+    assert still_sending
+    for thread in still_sending:
+        thread.join()

@@ -109,6 +109,9 @@ class Kafka:
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
+            # so long it does not believe that it is back after it was killed
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
             # a deleted topic's files go at once, so that it can be made anew
             "log.segment.delete.delay.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 16_000_000,

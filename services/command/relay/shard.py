@@ -110,6 +110,7 @@ class Shard:
                 while not await self._acquire(lock):
                     self._standing_by()
                     await asyncio.sleep(_STANDBY_SECONDS)
+                self.fault = self.fault or "starting"
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(lock.keep())
                     tasks.create_task(self._keep_publishing(session, lock))

@@ -11,26 +11,26 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Deadlines:
-    """Looks at all who wait ten times a second: a timer for each took a twentieth of an order's time."""
+    """Looks at who has waited longest, ten times a second: a timer for each took a twentieth of an order."""
 
     def __init__(self) -> None:
-        self._watched: list[tuple[float, Pending]] = []
+        self._watched: dict[Pending, float] = {}  # in the order of their deadlines
 
     def watch(self, pending: Pending) -> None:
         """Have its caller told that the store is away, unless it has its answer by then."""
-        self._watched.append((time.monotonic() + _ANSWER_SECONDS, pending))
+        self._watched[pending] = time.monotonic() + _ANSWER_SECONDS
+
+    def forget(self, pending: Pending) -> None:
+        """Its caller has its answer, or went away."""
+        self._watched.pop(pending, None)
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
-            left = []
-            for deadline, pending in self._watched:
-                if pending.future.done():
-                    continue
+            for pending, deadline in list(self._watched.items()):
                 if now < deadline:
-                    left.append((deadline, pending))
-                else:
-                    pending.expire()
-            self._watched = left
+                    break
+                pending.expire()
+                self.forget(pending)

@@ -121,7 +121,10 @@ class CommandStore:
         pending = Pending(command, self._loop.create_future())
         self._waiting.put(pending)
         self._deadlines.watch(pending)
-        return await pending.future
+        try:
+            return await pending.future
+        finally:
+            self._deadlines.forget(pending)
 
     async def personal_data_keys(self, customer_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
         """The keys of customers as JSON Web Keys; None where there is none (any more).

@@ -28,6 +28,8 @@ _POLL_MS: Final = 200
 _FETCH_WAIT_MS: Final = 100
 _HEARTBEAT_MS: Final = 500
 """Only in an answer to it does a member hear that the group changes; until all have, the new one waits."""
+_SESSION_MS: Final = 6000
+"""So long the partitions of an instance that was killed wait for another one; brokers allow no less."""
 _COMMIT_SECONDS: Final = 1.0
 _HEAR_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             batch=True,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             heartbeat_interval_ms=_HEARTBEAT_MS,
+            session_timeout_ms=_SESSION_MS,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
             listener=self,
