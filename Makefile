@@ -33,7 +33,7 @@ format: $(VENV)/.dev
 
 test: $(VENV)/.dev ## everything that can be proven on this machine
 	$(BIN)/pytest tests/chaos
-	$(BIN)/pytest -m "not cluster" --ignore=tests/chaos
+	$(BIN)/pytest -m "not cluster" --numprocesses=2 --dist=loadfile --ignore=tests/chaos
 
 test-cluster: $(VENV)/.dev ## the compose cluster on a Docker engine, where one can be had
 	$(BIN)/pytest -m cluster tests/cluster
