@@ -1,0 +1,30 @@
+"""Who waits for the store is answered in time, whatever becomes of it."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from services.command.store import deadlines
+from services.command.store.deadlines import Deadlines
+from services.command.store.errors import StoreUnavailableError
+from services.command.store.pending import Pending
+
+
+def waiting() -> Pending:
+    """A command that nobody executes."""
+    return Pending(cast("Any", None), asyncio.get_running_loop().create_future())
+
+
+async def test_whose_answer_does_not_come_is_told_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadlines, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(deadlines, "_ANSWER_SECONDS", 0.05)
+    watched, late, answered = Deadlines(), waiting(), waiting()
+    watched.watch(answered)
+    watched.watch(late)
+    watched.forget(answered)
+    looking = asyncio.create_task(watched.run())
+    with pytest.raises(StoreUnavailableError):
+        await asyncio.wait_for(late.future, 5)
+    looking.cancel()
+    assert not answered.future.done()
