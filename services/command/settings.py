@@ -115,11 +115,14 @@ class RepublishSettings(StoreSettings, KafkaSettings, SchemaSettings):
 class TopicsSettings(KafkaSettings, StoreSettings):
     """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move.
 
+    TOPIC_REPLICAS and TOPIC_MIN_INSYNC_REPLICAS are what the brokers are set up to make, unless told here.
     KAFKA_USERS names everybody who is allowed anything, `{"relay": "relay", "billing": "subscriber"}`;
     without it the rules on the brokers stay as they are. KAFKA_USER_PASSWORDS, `{"billing": "..."}`, sets
     passwords.
     """
 
     topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_PARTITIONS
+    topic_replicas: Annotated[int, Field(ge=1, le=100)] | None = None
+    topic_min_insync_replicas: Annotated[int, Field(ge=1, le=100)] | None = None
     kafka_users: dict[UserName, Role] | None = None
     kafka_user_passwords: dict[UserName, UserPassword] = {}

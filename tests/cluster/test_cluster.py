@@ -56,7 +56,12 @@ def test_an_image_holds_the_locked_packages_of_its_service_and_no_other(service:
 
 
 def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
+    def running() -> set[str]:
+        return {each["Id"] for each in cluster.inspected() if each["State"]["Running"]}
+
+    before = running()
     cluster.up()
+    assert running() == before
 
 
 def test_no_process_is_root_or_unbounded_and_only_loopback_is_published(cluster: Cluster) -> None:

@@ -95,3 +95,19 @@ def test_what_the_edge_says_by_heart_is_a_problem_of_its_status(path: Path) -> N
     assert {"type", "title", "status", "detail", "instance", "code"} == problem.keys()
     assert first.split()[1] == path.stem == str(problem["status"])
     assert f"errorfile {path.stem} " in (path.parent / "haproxy.cfg").read_text()
+
+
+def test_each_image_of_ours_is_built_once_and_before_whoever_runs_it() -> None:
+    """Several builds of one tag at a time fail on engines that keep images in containerd."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    builders = {each["image"]: name for name, each in services.items() if "build" in each}
+    assert len(builders) == sum("build" in each for each in services.values()) == 3
+
+    def needed(name: str) -> set[str]:
+        direct = services[name].get("depends_on", {})
+        return {name, *direct}.union(*map(needed, direct))
+
+    for name, each in services.items():
+        if each["image"].startswith("orders-"):
+            assert builders[each["image"]] in needed(name)
+            assert "build" in each or each["pull_policy"] == "never"

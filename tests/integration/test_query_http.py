@@ -86,6 +86,14 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
     assert page.json() == {"data": [], "hasMore": False, "nextCursor": None}
 
 
+@pytest.mark.parametrize("asset", ["swagger-ui-bundle.js", "swagger-ui.css"])
+async def test_the_page_of_the_documents_brings_all_it_is_drawn_with(system: System, asset: str) -> None:
+    page = await system.get("/docs")
+    assert f'"/docs/assets/{asset}"' in page.text
+    assert "://" not in page.text
+    assert len((await system.get(f"/docs/assets/{asset}")).content) > 10_000
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "expected"),
     [

@@ -8,11 +8,19 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from pydantic import SecretStr
 
 from services.command.relay.cluster import answered
-from services.command.relay.topics import PartitionsChangedError, make_topics, prepare
+from services.command.relay.topics import (
+    Copies,
+    PartitionsChangedError,
+    ReplicasChangedError,
+    make_topics,
+    prepare,
+)
 from services.command.settings import TopicsSettings
 from shared.topics import CATEGORIES, HEARTBEATS
 from tests.relaying import (
@@ -105,20 +113,39 @@ async def test_topics_are_made_mended_and_never_repartitioned(brokers: str) -> N
         await make_topics(cluster(brokers), 24)
 
 
-async def test_a_drifted_configuration_is_mended(brokers: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "drifted", "right"), [("retention.ms", "60000", "-1"), ("min.insync.replicas", "2", "1")]
+)
+async def test_a_drifted_configuration_is_mended(brokers: str, name: str, drifted: str, right: str) -> None:
     admin = cluster(brokers).admin
-    shorter = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
-    drift = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[shorter])
+    other = ConfigEntry(name, drifted, incremental_operation=AlterConfigOpType.SET)
+    drift = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[other])
     for answer in admin.incremental_alter_configs([drift]).values():
         await answered(answer)
-    await make_topics(cluster(brokers), 12)
+    await make_topics(cluster(brokers), 12, Copies(replicas=1, min_insync=1))
 
     async def mended() -> bool:
         asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, "orders")])
         found = [await answered(answer) for answer in asked.values()]
-        return bool(found[0]["retention.ms"].value == "-1")
+        return bool(found[0][name].value == right)
 
-    await eventually(mended, "orders are kept for ever again")
+    await eventually(mended, f"{name} is {right} again")
+
+
+async def test_another_number_of_replicas_is_refused_before_anything_is_changed(brokers: str) -> None:
+    with pytest.raises(ReplicasChangedError, match="1 replicas, not 3"):
+        await make_topics(cluster(brokers), 12, Copies(replicas=3, min_insync=2))
+    admin = cluster(brokers).admin
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, "orders")])
+    found = [await answered(answer) for answer in asked.values()]
+    assert found[0]["min.insync.replicas"].value == "1"
+
+
+async def test_no_topic_comes_of_writing_to_it(brokers: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=brokers, request_timeout_ms=500) as producer:
+        with pytest.raises(KafkaError):
+            await producer.send_and_wait("nobodys", b"")
+    assert await cluster(brokers).describe(["nobodys"]) == {}
 
 
 async def test_the_job_done_again_changes_nothing(postgres_url: str, brokers: str) -> None:

@@ -71,7 +71,7 @@ def _events(topic: Topic) -> Channel:
         "the events of one aggregate stand in one partition, in the order of `version`: 1, 2, 3 … with no "
         "hole. Delivery is at least once; a repeat has the same `id` and `version`.",
         "Any team that was granted it: READ and DESCRIBE on this topic, READ on its own consumer groups.",
-        "The relay only.",
+        "The relay, and `republish` while the relay makes way for it.",
         "events",
         tuple(
             message_name(name, version)

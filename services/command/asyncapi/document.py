@@ -84,7 +84,7 @@ def _servers(drawn: dict[str, Any]) -> dict[str, Any]:
     drawn.pop("pathname")
     drawn["variables"] = {
         "bootstrap": {"default": "127.0.0.1", "description": "A broker's name."},
-        "port": {"default": "9092", "description": "`KAFKA_PORT` of the cluster."},
+        "port": {"default": "9092", "description": "9094 on the compose cluster, or its `KAFKA_PORT`."},
     }
     return {_SERVER: drawn}
 

@@ -66,6 +66,8 @@ class Described:
 
     topic_id: str
     partitions: int
+    replicas: int
+    """Of the partition that has the fewest."""
 
 
 class Cluster:
@@ -95,7 +97,8 @@ class Cluster:
             for name, answer in asked.items():
                 with suppress(TopicMissingError):
                     topic = await answered(answer)
-                    found[name] = Described(str(topic.topic_id), len(topic.partitions))
+                    replicas = min(len(partition.replicas) for partition in topic.partitions)
+                    found[name] = Described(str(topic.topic_id), len(topic.partitions), replicas)
         return found
 
     async def first_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:

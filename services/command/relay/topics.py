@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
@@ -31,6 +32,7 @@ from shared.telemetry import configure_logging
 from shared.topics import HEARTBEATS, Topic, all_topics
 
 _SEGMENT_MS: Final = 600_000
+_AS_THE_BROKERS_ARE_SET_UP: Final = -1
 _NO_LEADER_YET: Final = frozenset(
     {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.BROKER_NOT_AVAILABLE}
 )
@@ -42,7 +44,22 @@ class PartitionsChangedError(Exception):
     """A topic has another number of partitions than configured: its keys would move."""
 
 
-def wanted(topic: Topic) -> dict[str, str]:
+class ReplicasChangedError(Exception):
+    """A topic has another number of replicas than configured; which brokers take them is not ours to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Replicas of each partition, and how many must have a record; None is as the brokers are set up."""
+
+    replicas: int | None = None
+    min_insync: int | None = None
+
+
+_UNSAID: Final = Copies()
+
+
+def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
     """A topic's configuration."""
     config = {
         "cleanup.policy": "delete",
@@ -53,13 +70,15 @@ def wanted(topic: Topic) -> dict[str, str]:
     if topic.name == HEARTBEATS:
         # what is retained goes by whole segments
         config["segment.ms"] = str(_SEGMENT_MS)
+    if copies.min_insync is not None:
+        config["min.insync.replicas"] = str(copies.min_insync)
     return config
 
 
-async def make_topics(cluster: Cluster, partitions: int) -> None:
+async def make_topics(cluster: Cluster, partitions: int, copies: Copies = _UNSAID) -> None:
     """Make what is missing and mend what drifted. Doing it again changes nothing.
 
-    Raises `PartitionsChangedError`, `ClusterAwayError`, `KafkaException`.
+    Raises `PartitionsChangedError`, `ReplicasChangedError`, `ClusterAwayError`, `KafkaException`.
     """
     topics = all_topics(partitions)
     found = await cluster.describe(topic.name for topic in topics)
@@ -69,19 +88,21 @@ async def make_topics(cluster: Cluster, partitions: int) -> None:
                 f"topic {topic.name} has {found[topic.name].partitions} partitions, not {topic.partitions};"
                 " a key's events would be torn apart"
             )
+        if topic.name in found and copies.replicas not in {None, found[topic.name].replicas}:
+            raise ReplicasChangedError(
+                f"topic {topic.name} has {found[topic.name].replicas} replicas, not {copies.replicas};"
+                " kafka-reassign-partitions.sh moves them"
+            )
     missing = [topic for topic in topics if topic.name not in found]
     if missing:
-        await _create(cluster, missing)
-    await _mend(cluster, [topic for topic in topics if topic.name in found])
+        await _create(cluster, missing, copies)
+    await _mend(cluster, {topic.name: wanted(topic, copies) for topic in topics if topic.name in found})
 
 
-async def _create(cluster: Cluster, topics: list[Topic]) -> None:
+async def _create(cluster: Cluster, topics: list[Topic], copies: Copies) -> None:
+    replicas = copies.replicas or _AS_THE_BROKERS_ARE_SET_UP
     asked = cluster.admin.create_topics(
-        [
-            # as many replicas as the brokers are set up to make
-            NewTopic(topic.name, topic.partitions, replication_factor=-1, config=wanted(topic))
-            for topic in topics
-        ],
+        [NewTopic(topic.name, topic.partitions, replicas, config=wanted(topic, copies)) for topic in topics],
         request_timeout=REQUEST_SECONDS,
     )
     for name, answer in asked.items():
@@ -96,10 +117,9 @@ async def _create(cluster: Cluster, topics: list[Topic]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def _mend(cluster: Cluster, topics: list[Topic]) -> None:
-    if not topics:
+async def _mend(cluster: Cluster, by_name: Mapping[str, dict[str, str]]) -> None:
+    if not by_name:
         return
-    by_name = {topic.name: wanted(topic) for topic in topics}
     asked = cluster.admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in by_name])
     changes = []
     for resource, answer in asked.items():
@@ -123,7 +143,8 @@ def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict
 async def prepare(settings: TopicsSettings) -> None:
     """Make and mend the topics and the users' access to them, and note the topics' incarnations."""
     cluster = Cluster(settings)
-    await make_topics(cluster, settings.topic_partitions)
+    copies = Copies(settings.topic_replicas, settings.topic_min_insync_replicas)
+    await make_topics(cluster, settings.topic_partitions, copies)
     await set_passwords(cluster, settings.kafka_user_passwords)
     if settings.kafka_users is not None:
         await grant(cluster, settings.kafka_users)
@@ -152,7 +173,7 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format, service="topics")
     try:
         asyncio.run(prepare(settings))
-    except (PartitionsChangedError, ClusterAwayError, TopicMissingError) as error:
+    except (PartitionsChangedError, ReplicasChangedError, ClusterAwayError, TopicMissingError) as error:
         _log.error("the topics are not right: %s", error)
         raise SystemExit(1) from None
     except (KafkaException, psycopg.Error, TimeoutError) as error:
