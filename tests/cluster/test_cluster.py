@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import pytest
 import websockets
 from packaging.utils import canonicalize_name
 
+from deploy import environment
 from tests.cluster.compose import ROOT, TESTS, Cluster, build_images, docker, require_engine, running
 from tests.end_to_end.conftest import System
 from tests.end_to_end.shop import Person, customer, listed, staff
@@ -35,6 +37,37 @@ def system(cluster: Cluster, tmp_path: Path) -> System:
     """The same, as the end-to-end tests know it."""
     endpoints = json.loads(cluster.endpoints(tmp_path).read_text())
     return System(endpoints, cluster.environment["JWT_SECRET"], None)
+
+
+@pytest.mark.parametrize("overlay", ["compose.ha.yml", "compose.secure.yml"])
+def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
+    overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_engine()
+    monkeypatch.setattr(environment, "PATH", tmp_path / ".env")
+    monkeypatch.setattr(environment, "AUTHORITY", tmp_path / ".certificates" / "kafka-ca.pem")
+    (tmp_path / "empty").touch()
+    environment.main()
+
+    def config(file: str) -> subprocess.CompletedProcess[str]:
+        files = ("-f", "docker-compose.yml", "-f", f"deploy/{overlay}", "--env-file", str(tmp_path / file))
+        return subprocess.run(
+            ["docker", "compose", *files, "config", "--format", "json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    refused = config("empty")
+    assert refused.returncode != 0
+    assert "run make env" in refused.stderr
+    told = json.loads(config(".env").stdout)["services"]
+    values = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert told["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
+    if overlay == "compose.secure.yml":
+        assert values["KAFKA_TLS_KEY"] in told["kafka"]["environment"].values()
 
 
 PACKAGES = """
