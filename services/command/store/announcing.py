@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 class Announcer:
     """`NOTIFY outbox`, at most once a millisecond, and once in five while one commit follows the other.
 
-    Each takes as long as half a dozen orders. A lost one costs latency only: the relay looks anyway.
+    Each takes the API's core as long as an order does. A lost one costs latency only: the relay looks anyway.
     """
 
     def __init__(self, url: str) -> None:
