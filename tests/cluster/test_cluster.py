@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +49,16 @@ def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
     monkeypatch.setattr(environment, "AUTHORITY", tmp_path / ".certificates" / "kafka-ca.pem")
     (tmp_path / "empty").touch()
     environment.main()
+    values = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    # what the caller's environment says, empty under make, would go before the file
+    around = {name: value for name, value in os.environ.items() if name not in values}
 
     def config(file: str) -> subprocess.CompletedProcess[str]:
         files = ("-f", "docker-compose.yml", "-f", f"deploy/{overlay}", "--env-file", str(tmp_path / file))
         return subprocess.run(
             ["docker", "compose", *files, "config", "--format", "json"],
             cwd=ROOT,
+            env=around,
             capture_output=True,
             text=True,
             timeout=60,
@@ -64,7 +69,6 @@ def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
     assert refused.returncode != 0
     assert "run make env" in refused.stderr
     told = json.loads(config(".env").stdout)["services"]
-    values = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
     assert told["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
     if overlay == "compose.secure.yml":
         assert values["KAFKA_TLS_KEY"] in told["kafka"]["environment"].values()
