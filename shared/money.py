@@ -38,7 +38,7 @@ class Money(int):
             json_schema=parse,
             python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                str, return_schema=core_schema.str_schema()
+                _text, return_schema=core_schema.str_schema()
             ),
         )
 

@@ -5,12 +5,11 @@ snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, 
 that customer.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
-from pydantic import WithJsonSchema, with_config
+from pydantic import WithJsonSchema
 
-from shared.events.wire import WIRE
+from shared.events.wire import recorded
 
 PERSONAL_FIELDS: Final = ("name", "email")
 
@@ -28,8 +27,7 @@ Personal: TypeAlias = Annotated[
 """A personal text: clear inside the domain, a JWE compact string wherever it is kept or sent."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class CustomerRegistered:
     """A customer made itself known."""
 
@@ -42,8 +40,7 @@ class CustomerRegistered:
     """The email address, encrypted under the customer's key."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class CustomerDetailsChanged:
     """A customer has another name or another email address; both stand as they are now."""
 
@@ -56,8 +53,7 @@ class CustomerDetailsChanged:
     """The email address, encrypted under the customer's key."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class CustomerErased:
     """A customer's personal data became unreadable everywhere: its key was deleted with this event."""
 

@@ -1,17 +1,15 @@
 """What happens to an order."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
-from pydantic import Strict, with_config
+from pydantic import Strict
 
-from shared.events.wire import WIRE
+from shared.events.wire import recorded
 from shared.money import Money
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class OrderItem:
     """One product of an order, with its name and price (of one unit) as they were at that moment."""
 
@@ -25,8 +23,7 @@ class OrderItem:
     """The price of one when the order was placed."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class OrderCreated:
     """A customer placed an order: it is pending."""
 
@@ -41,8 +38,7 @@ class OrderCreated:
     """The sum of quantity times price."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class OrderCancelled:
     """A pending order was cancelled, for a reason that counts as not personal."""
 
@@ -53,8 +49,7 @@ class OrderCancelled:
     """Why, in the words of who cancelled it."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class OrderShipped:
     """A pending order left the house."""
 

@@ -1,16 +1,12 @@
 """What happens to a product."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import with_config
-
-from shared.events.wire import WIRE
+from shared.events.wire import recorded
 from shared.money import Money
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class ProductListed:
     """A product can be ordered, for the first time or again."""
 
@@ -23,8 +19,7 @@ class ProductListed:
     """What one costs from now on."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class ProductRenamed:
     """A product has another name; orders keep the name they were placed under."""
 
@@ -35,8 +30,7 @@ class ProductRenamed:
     """What it is called from now on."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class ProductRepriced:
     """A product has another price; orders keep the price they were placed at."""
 
@@ -47,8 +41,7 @@ class ProductRepriced:
     """What one costs from now on."""
 
 
-@with_config(WIRE)
-@dataclass(frozen=True, slots=True, kw_only=True)
+@recorded
 class ProductDelisted:
     """A product can no longer be ordered."""
 

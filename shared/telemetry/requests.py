@@ -119,7 +119,7 @@ def identify(scope: Scope) -> Span | None:
             # several are as good as none
             given_trace = value if given_trace is None else b""
     sane = given_id is not None and _SANE_ID.fullmatch(given_id) is not None
-    scope[_REQUEST_ID] = given_id.decode() if sane and given_id else f"{random.getrandbits(128):032x}"
+    scope[_REQUEST_ID] = given_id.decode() if sane and given_id else random.randbytes(16).hex()
     parsed = parse_traceparent(given_trace) if given_trace else None
     span = None
     if is_tracing() and not scope["path"].startswith(_OPERATORS):

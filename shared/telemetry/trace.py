@@ -22,6 +22,6 @@ def parse_traceparent(header: bytes) -> str | None:
 
 def new_traceparent() -> str:
     """The beginning of a new trace."""
-    # one draw for both ids; neither may be zero
-    trace, parent = random.getrandbits(128) | 1, random.getrandbits(64) | 1
-    return f"00-{trace:032x}-{parent:016x}-01"
+    # one draw for both ids; neither may be zero, which happens once in 10^19
+    drawn = random.randbytes(24).hex()
+    return f"00-{drawn[:32]}-{drawn[32:]}-01"

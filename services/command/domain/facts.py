@@ -1,7 +1,9 @@
 """What a decision may know beyond its own stream, read in the transaction that records the outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from shared.money import Money
 
@@ -15,11 +17,10 @@ class ProductFact:
     available: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """The products that were asked for and exist, by id; whether the customer asked for is registered."""
 
-    products: Mapping[str, ProductFact] = field(default_factory=dict)
+    products: Mapping[str, ProductFact] = MappingProxyType({})
     customer_registered: bool = False
 
 

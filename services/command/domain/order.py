@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, assert_never
 
 from services.command.domain.aggregate import Aggregate
-from services.command.domain.facts import Facts
+from services.command.domain.facts import Facts, ProductFact
 from services.command.domain.rejections import NotThereError, Rejection
 from shared.events import OrderCancelled, OrderCreated, OrderEvent, OrderItem, OrderShipped
 from shared.money import Money
@@ -49,8 +49,7 @@ class Line(NamedTuple):
     quantity: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceOrder:
+class PlaceOrder(NamedTuple):
     """A customer orders; each product stands in one line."""
 
     order_id: str
@@ -121,31 +120,27 @@ def place(state: Order, command: PlaceOrder, facts: Facts) -> Sequence[OrderEven
         return []
     if not facts.customer_registered:
         raise CustomerUnknownError
-    items = []
-    unavailable = []
-    for line in command.lines:
-        product = facts.products.get(line.product_id)
-        if product is None or not product.available:
-            unavailable.append(line.product_id)
-            continue
-        items.append(
-            OrderItem(
-                product_id=line.product_id,
-                product_name=product.name,
-                quantity=line.quantity,
-                price=product.price,
-            )
-        )
+    products = facts.products
+    unavailable = [line.product_id for line in command.lines if not _sold(products.get(line.product_id))]
     if unavailable:
         raise ProductUnavailableError(tuple(unavailable))
+    items = [
+        OrderItem(product_id=name, product_name=product.name, quantity=quantity, price=product.price)
+        for name, quantity in command.lines
+        for product in [products[name]]
+    ]
     return [
         OrderCreated(
             order_id=command.order_id,
             customer_id=command.customer_id,
             items=tuple(items),
-            total=Money(sum(item.quantity * item.price for item in items)),
+            total=Money(sum([item.quantity * item.price for item in items])),
         )
     ]
+
+
+def _sold(product: ProductFact | None) -> bool:
+    return product is not None and product.available
 
 
 def cancel(state: Order, command: CancelOrder) -> Sequence[OrderEvent]:

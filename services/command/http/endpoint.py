@@ -11,8 +11,8 @@ from services.command.http.answers import answer
 from services.command.http.commands import Asked, Route
 from services.command.http.reading import (
     INVALID_IF_MATCH,
+    Headers,
     expected_version,
-    header,
     idempotency_key,
     parse,
     read_body,
@@ -60,13 +60,14 @@ class CommandEndpoint:
         caller = await self._authenticator.authenticate(scope)
         subject = scope["path_params"][route.parameter] if route.parameter else ""
         route.allow(caller, subject)
-        body = await read_body(scope, receive)
+        headers = Headers(scope)
+        body = await read_body(headers, receive)
         if route.body is not None:
-            require_json(scope)
-        expected = expected_version(scope)
+            require_json(headers)
+        expected = expected_version(headers)
         if expected is not None and not route.conditional:
             raise Problem(INVALID_IF_MATCH, "A new order has no version to match.")
-        key = idempotency_key(scope)
+        key = idempotency_key(headers)
         asked = route.ask(subject, caller, None if route.body is None else parse(route.body, body))
         executed = await self._execute(
             Command(
@@ -77,7 +78,7 @@ class CommandEndpoint:
                 needs=asked.needs,
                 begins=asked.begins,
                 expected=expected,
-                idempotency=None if key is None else _idempotency(scope, caller, key, body),
+                idempotency=None if key is None else _idempotency(scope, headers, caller, key, body),
                 actor=caller.sub,
                 traceparent=traceparent(scope),
                 request_id=request_id(scope),
@@ -117,8 +118,8 @@ class CommandEndpoint:
             raise unavailable(detail, error.retry_after) from None
 
 
-def _idempotency(scope: Scope, caller: Principal, key: str, body: bytes) -> Idempotency:
-    what = b"\0".join((scope["method"].encode(), scope["raw_path"], header(scope, b"if-match") or b""))
+def _idempotency(scope: Scope, headers: Headers, caller: Principal, key: str, body: bytes) -> Idempotency:
+    what = b"\0".join((scope["method"].encode(), scope["raw_path"], headers.get(b"if-match") or b""))
     route = blake2b(what, digest_size=ROUTE_FINGERPRINT_BYTES).digest()
     return Idempotency(caller.sub, key, route + sha256(body).digest())
 

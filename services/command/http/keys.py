@@ -4,7 +4,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.command.http.bodies import KeyRequest
-from services.command.http.reading import parse, read_body, require_json
+from services.command.http.reading import Headers, parse, read_body, require_json
 from services.command.store.engine import CommandStore
 from services.command.store.errors import StoreUnavailableError
 from shared.auth import PERSONAL_DATA, Authenticator
@@ -21,8 +21,9 @@ class PersonalDataKeys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = await self._authenticator.authenticate(scope)
         caller.require(PERSONAL_DATA)
-        body = await read_body(scope, receive)
-        require_json(scope)
+        headers = Headers(scope)
+        body = await read_body(headers, receive)
+        require_json(headers)
         wanted = parse(KeyRequest, body)
         try:
             keys = await self._store.personal_data_keys(wanted.customer_ids)

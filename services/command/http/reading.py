@@ -32,9 +32,28 @@ _ERRORS_TOLD: Final = 20
 B = TypeVar("B", bound=Body)
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes:
+class Headers:
+    """A request's headers by their names in lower case."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._given = scope["headers"]
+        self._by_name = dict(self._given)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The value of a header, or None; of several, the last."""
+        return self._by_name.get(name)
+
+    def only(self, name: bytes, otherwise: Kind) -> bytes | None:
+        """The same, but raises the problem `otherwise` when there are several."""
+        value = self._by_name.get(name)
+        if value is not None and sum(given == name for given, _ in self._given) > 1:
+            raise Problem(otherwise, "The header stands there more than once.")
+        return value
+
+
+async def read_body(headers: Headers, receive: Receive) -> bytes:
     """The whole body; a 413 when it is over 1 MiB."""
-    length = header(scope, b"content-length")
+    length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > LONGEST_BODY:
         _too_large()
     message = await receive()
@@ -57,19 +76,10 @@ def _too_large() -> NoReturn:
     raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.")
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The value of a request header, or None; of several, the last."""
-    found = None
-    for key, value in scope["headers"]:
-        if key == name:
-            found = value
-    return found
-
-
-def require_json(scope: Scope) -> None:
+def require_json(headers: Headers) -> None:
     """A 415 unless the body is said to be plain JSON in UTF-8."""
-    content_type = header(scope, b"content-type")
-    encoding = header(scope, b"content-encoding")
+    content_type = headers.get(b"content-type")
+    encoding = headers.get(b"content-encoding")
     if content_type != b"application/json" and (
         content_type is None or _JSON_TYPE.fullmatch(content_type) is None
     ):
@@ -156,9 +166,9 @@ def pointer(location: Sequence[int | str]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
-def expected_version(scope: Scope) -> int | Literal["*"] | None:
+def expected_version(headers: Headers) -> int | Literal["*"] | None:
     """What `If-Match` asks for: a version, `*` or nothing; a 400 for anything else."""
-    value = _only(scope, b"if-match", INVALID_IF_MATCH)
+    value = headers.only(b"if-match", INVALID_IF_MATCH)
     if value is None:
         return None
     value = value.strip()
@@ -170,18 +180,11 @@ def expected_version(scope: Scope) -> int | Literal["*"] | None:
     return int(match[1])
 
 
-def idempotency_key(scope: Scope) -> str | None:
+def idempotency_key(headers: Headers) -> str | None:
     """The caller's `Idempotency-Key`; a 400 when it is not 1 to 255 visible ASCII characters."""
-    value = _only(scope, b"idempotency-key", INVALID_IDEMPOTENCY_KEY)
+    value = headers.only(b"idempotency-key", INVALID_IDEMPOTENCY_KEY)
     if value is None:
         return None
     if _KEY.fullmatch(value) is None:
         raise Problem(INVALID_IDEMPOTENCY_KEY, "An Idempotency-Key is 1 to 255 visible ASCII characters.")
     return value.decode("ascii")
-
-
-def _only(scope: Scope, name: bytes, otherwise: Kind) -> bytes | None:
-    values = [value for key, value in scope["headers"] if key == name]
-    if len(values) > 1:
-        raise Problem(otherwise, "The header stands there more than once.")
-    return values[0] if values else None

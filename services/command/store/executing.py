@@ -31,7 +31,7 @@ from services.command.store.loading import Connection, Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
-from shared.telemetry.tracing import start_span
+from shared.telemetry.tracing import is_tracing, start_span
 from shared.times import whole_milliseconds
 
 _TRIES: Final = 20
@@ -144,12 +144,14 @@ class Executor:
             return
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         stored = False
+        tracing = is_tracing()
         for index, (pending, verdict) in enumerate(pairs):
             loss = losses.get(index)
             if loss is None:
                 if verdict.events:
                     stored = True
-                    _trace(verdict, began_ns)
+                    if tracing:
+                        _trace(verdict, began_ns)
                 pending.succeed(verdict.answer)
             else:
                 self._again(pending, loss, leftovers)

@@ -13,9 +13,10 @@ _CAPACITY: Final = 4096
 
 
 def _claims(command: Command[Any]) -> tuple[Hashable, ...]:
-    """What only one writer of this process works on at a time: the stream, the idempotency key."""
+    """What one writer of this process works on at a time: the stream, if not new; the idempotency key."""
+    stream = () if command.begins else (command.stream_id,)
     key = command.idempotency
-    return (command.stream_id,) if key is None else (command.stream_id, (key.user_id, key.key))
+    return stream if key is None else (*stream, (key.user_id, key.key))
 
 
 class Waiting:
