@@ -414,6 +414,14 @@ async def test_migrations_are_safe_to_start_at_once(postgres_url: str) -> None:
     assert max(map(len, applied)) > 0
 
 
+async def test_what_was_taken_is_answered_when_the_store_is_left(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        under_way = asyncio.create_task(status(store, offer("lamp")))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        assert await under_way == 202
+
+
 async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) -> None:
     """Backends are ended under load, again and again: every 202 is there once, nothing else is."""
     async with opened(postgres_url) as store:

@@ -46,7 +46,6 @@ class Waiting:
         while not (batch := self._pick(limit)):
             self._changed.clear()
             await self._changed.wait()
-        self._working += len(batch)
         return batch
 
     def _pick(self, limit: int) -> list[Pending]:
@@ -63,6 +62,7 @@ class Waiting:
             else:
                 passed.append(pending)
         self._queue.extendleft(reversed(passed))
+        self._working += len(batch)
         self._settle()
         return batch
 

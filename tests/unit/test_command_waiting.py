@@ -1,0 +1,36 @@
+"""Who waits for a writer, and when nobody does any more."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from services.command.store.pending import Pending
+from services.command.store.waiting import Waiting
+
+
+def pending(stream_id: str = "products/lamp") -> Pending:
+    command = SimpleNamespace(stream_id=stream_id, begins=False, idempotency=None)
+    return Pending(cast("Any", command), asyncio.get_running_loop().create_future())
+
+
+async def test_it_is_not_drained_while_somebody_works_or_is_to_be_decided_again() -> None:
+    waiting = Waiting()
+    waiting.put(pending())
+    drained = asyncio.create_task(waiting.drained())
+    for _ in range(2):
+        batch = await waiting.take(10)
+        await asyncio.sleep(0)
+        assert not drained.done()
+        waiting.release(batch, again=batch)
+    waiting.release(await waiting.take(10))
+    await asyncio.wait_for(drained, 1)
+
+
+async def test_no_two_work_on_one_stream() -> None:
+    waiting = Waiting()
+    first, second, other = pending(), pending(), pending("products/chair")
+    for each in (first, second, other):
+        waiting.put(each)
+    assert await waiting.take(10) == [first, other]
+    waiting.release([first])
+    assert await waiting.take(10) == [second]
