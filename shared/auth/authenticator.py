@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
 
 from starlette.types import Scope
 
@@ -113,15 +113,25 @@ class Authenticator:
                 raise InvalidTokenError("its algorithm is not accepted")
             if kid is not None and not isinstance(kid, str):
                 raise InvalidTokenError("its kid is no text")
-            keys = await self._keys.find(algorithm, kid)
-            if not keys:
-                raise InvalidTokenError("no key of that kid is known")
-            claims = verified(token, keys, algorithm)
+            claims = await self._verified(token, algorithm, kid)
             return principal_of(claims, now=self._clock(), issuer=self._issuer, audience=self._audience)
         except InvalidTokenError as error:
             _refuse(f"the token is not accepted: {error}", _CHALLENGE + b', error="invalid_token"')
         except KeysAwayError:
             raise unavailable("The keys that tokens are verified with cannot be had.", 5) from None
+
+    async def _verified(self, token: bytes, algorithm: str, kid: str | None) -> Mapping[str, Any]:
+        keys = await self._keys.find(algorithm, kid)
+        if not keys:
+            raise InvalidTokenError("no key of that kid is known")
+        changes = self._keys.changes
+        try:
+            return verified(token, keys, algorithm)
+        except InvalidTokenError:
+            await self._keys.renew()  # another key may have taken the place of one without a name
+            if self._keys.changes == changes:
+                raise
+        return verified(token, await self._keys.find(algorithm, kid), algorithm)
 
 
 def _refuse(why: str, challenge: bytes) -> NoReturn:

@@ -36,6 +36,9 @@ class KeySource(Protocol):
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """The keys that may have signed; none for an unknown `kid`. Raises `KeysAwayError`."""
 
+    async def renew(self) -> None:
+        """Look for newer keys now, of the same `kid` perhaps: those that were found did not verify."""
+
     async def run(self) -> None:
         """Follow changes until cancelled."""
 
@@ -57,6 +60,9 @@ class SharedSecret:
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """The secret. It has no name, so that every `kid` is an unknown one."""
         return self._keys if kid is None else ()
+
+    async def renew(self) -> None:
+        """There are none."""
 
     async def run(self) -> None:
         """Nothing ever changes."""
@@ -133,6 +139,10 @@ class JwksFile:
             found = self._held.find(algorithm, kid)
         return found
 
+    async def renew(self) -> None:
+        """Read the file again."""
+        await self._read()
+
     async def run(self) -> None:
         """Look at the file every second."""
         while True:
@@ -157,9 +167,9 @@ class JwksFile:
 
 @dataclass(slots=True)
 class JwksUrl:
-    """An endpoint, asked every 5 minutes, and when a token names a `kid` it did not have.
+    """An endpoint, asked every 5 minutes; and when its keys do not verify a token, once a second at most.
 
-    While it is down, the keys it had last go on verifying.
+    While it is down, the keys it had last go on verifying, and it is asked every 5 seconds.
     """
 
     url: str
@@ -168,6 +178,7 @@ class JwksUrl:
     _document: bytes = b""
     _held: PublicKeys | None = None
     _asked: float = float("-inf")
+    _answered: bool = False
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
@@ -180,11 +191,15 @@ class JwksUrl:
             found = self._held.find(algorithm, kid)
         return found
 
+    async def renew(self) -> None:
+        """Ask the endpoint again."""
+        await self._ask()
+
     async def run(self) -> None:
-        """Ask every 5 minutes, every 5 seconds until there was a first answer."""
+        """Ask every 5 minutes, every 5 seconds while there is no answer."""
         while True:
             await self._ask()
-            await asyncio.sleep(URL_RETRY_SECONDS if self._held is None else URL_POLL_SECONDS)
+            await asyncio.sleep(URL_POLL_SECONDS if self._answered else URL_RETRY_SECONDS)
 
     def missing(self) -> str | None:
         """Whether the endpoint never answered."""
@@ -195,12 +210,14 @@ class JwksUrl:
         async with self._asking:
             if time.monotonic() - self._asked < _COOLDOWN_SECONDS:
                 return
+            self._answered = False
             try:
                 document = await self._fetch()
                 if document != self._document:
                     self._held = PublicKeys.parse(document)
                     self._document = document
                     self.changes += 1
+                self._answered = True
             except (httpx.HTTPError, ValueError) as error:
                 _log.warning("the JWKS endpoint gave no keys: %s", type(error).__name__)
             finally:
