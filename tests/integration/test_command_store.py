@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
@@ -28,16 +29,18 @@ from services.command.store.commands import (
 )
 from services.command.store.engine import CommandStore
 from services.command.store.errors import ContendedError, KeyReusedError, StoreUnavailableError
-from services.command.store.housekeeping import expire_idempotency_keys
+from services.command.store.housekeeping import cut_fingerprints, expire_idempotency_keys
 from services.command.store.known_facts import KnownFacts
 from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
 from shared.money import Money
+from tests.links import link_to
 from tests.servers import IN_CONTAINERS, Server, eventually
 
 pytestmark = pytest.mark.integration
 Rows = list[tuple[Any, ...]]
+ORDERS = "SELECT count(*) FROM events WHERE category = 'orders'"
 
 
 def told(decided: Decided) -> Answer:
@@ -326,6 +329,45 @@ async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(po
         assert b"x".hex() * 32 not in text
 
 
+async def test_what_was_under_way_beside_an_erasure_leaves_no_digest(postgres_url: str) -> None:
+    late = """
+        INSERT INTO idempotency_keys (user_id, key, stream_id, fingerprint, status, body)
+        SELECT 'u', name, 'customers/' || name, repeat('x', 48)::bytea, 202, '{}'
+        FROM unnest(ARRAY['ada', 'bob']) AS name RETURNING 1"""
+    async with opened(postgres_url) as store:
+        assert await statuses(store, register("ada"), register("bob")) == [202, 202]
+        assert await status(store, erase("ada")) == 202
+        await rows(postgres_url, late)
+        assert await cut_fingerprints(store._pool) == 1
+        assert await cut_fingerprints(store._pool) == 0
+    left = "SELECT stream_id, length(fingerprint) FROM idempotency_keys ORDER BY 1"
+    assert await rows(postgres_url, left) == [("customers/ada", 16), ("customers/bob", 48)]
+
+
+async def test_a_customer_whose_key_a_restore_left_out_is_told_that_something_is_away(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url) as store:
+        assert await status(store, register("ada")) == 202
+        await rows(postgres_url, "DELETE FROM personal_data_keys RETURNING 1")
+        with pytest.raises(StoreUnavailableError):
+            await store.execute(register("ada", "Ada Lovelace"))
+        assert await status(store, erase("ada")) == 202
+
+
+async def test_a_database_that_lacks_a_migration_is_told_to_be_away(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
+        for what in ("FUNCTION append_batch", "TABLE personal_data_keys"):
+            async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+                await connection.execute(f"DROP {what}".encode())
+        for asked in (store.execute(offer("desk")), store.execute(register("bob"))):
+            with pytest.raises(StoreUnavailableError):
+                await asked
+        with pytest.raises(StoreUnavailableError):
+            await store.personal_data_keys(["ada"])
+
+
 @pytest.mark.skipif(IN_CONTAINERS, reason="freezes processes of this machine")
 async def test_a_frozen_database_is_away_for_who_asks_for_keys(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
@@ -458,6 +500,31 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) ->
     subjects = [subject for (subject,) in stored]
     assert len(subjects) == len(set(subjects))
     assert set(accepted) <= set(subjects)
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["without a key", "with a key"])
+async def test_who_committed_and_never_heard_of_it_is_told_so_and_stores_nothing_twice(
+    postgres_url: str, keyed: bool
+) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32) if keyed else None
+    address = urlsplit(postgres_url)
+    async with link_to(address.hostname or "", address.port or 0) as (link, port):
+        linked = address._replace(netloc=address.netloc.replace(f":{address.port}", f":{port}")).geturl()
+        async with opened(linked, writers=1) as store:
+            assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
+            link.lost_after = b"append_batch"
+            asked = asyncio.create_task(store.execute(place("ada", "lamp", idempotency=key)))
+            await asyncio.wait_for(link.lost.wait(), 5)
+            assert await rows(postgres_url, ORDERS) == [(1,)]
+            assert not asked.done()
+            link.cut()
+            executed = await asked
+            assert (executed.answer.status, executed.replayed) == (202, False)
+            # and it is the one order that is there
+            assert (orjson.loads(executed.answer.body)["subject"],) in await rows(
+                postgres_url, "SELECT subject FROM events WHERE category = 'orders'"
+            )
+    assert await rows(postgres_url, ORDERS) == [(1,)]
 
 
 async def test_commands_wait_out_a_restart_of_the_database(

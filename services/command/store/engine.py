@@ -138,7 +138,7 @@ class CommandStore:
                     sql("load_personal_data_keys"), {"customers": list(customer_ids)}
                 )
                 found: dict[str, bytes] = dict(await cursor.fetchall())
-        except (psycopg.OperationalError, PoolTimeout, TimeoutError):
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable, PoolTimeout, TimeoutError):
             raise StoreUnavailableError from None
         return {name: as_jwk(found[name]) if name in found else None for name in customer_ids}
 

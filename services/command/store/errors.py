@@ -36,3 +36,8 @@ def is_lock_wait(error: psycopg.Error) -> bool:
 def is_passing(error: psycopg.Error) -> bool:
     """Nothing was written, and the same again may well succeed."""
     return isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)
+
+
+def is_behind(error: psycopg.Error) -> bool:
+    """The database lacks a table or a function: this version's migrations are still to come."""
+    return isinstance(error, pg.UndefinedTable | pg.UndefinedFunction)

@@ -22,7 +22,9 @@ from services.command.store.deciding import GuessedError, Verdict, decide
 from services.command.store.errors import (
     ContendedError,
     KeyReusedError,
+    StoreError,
     StoreUnavailableError,
+    is_behind,
     is_lock_wait,
     is_passing,
 )
@@ -31,6 +33,7 @@ from services.command.store.loading import Connection, Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
+from services.command.store.upcasting import UnknownEventError
 from shared.telemetry.tracing import is_tracing, start_span
 from shared.times import whole_milliseconds
 
@@ -116,8 +119,11 @@ class Executor:
     ) -> Verdict | None:
         try:
             verdict = decide(pending.command, picture, now)
-        except (MissingKeyError, GuessedError):  # erased between two reads, or to be read first
+        except GuessedError:  # to be read first
             self._again(pending, "stale", leftovers)
+            return None
+        except MissingKeyError:  # erased between two reads; or a restore left the keys out
+            self._again(pending, "keyless", leftovers, StoreUnavailableError())
             return None
         except Exception as error:
             _log.exception("a decision failed")
@@ -171,14 +177,17 @@ class Executor:
             composed.SQL("SET lock_timeout = {}").format(composed.Literal(milliseconds))
         )
 
-    def _again(self, pending: Pending, reason: str, leftovers: Leftovers) -> None:
+    def _again(
+        self, pending: Pending, reason: str, leftovers: Leftovers, in_the_end: StoreError | None = None
+    ) -> None:
         self._metrics.losses.labels(reason).inc()
         self._known.forget(pending.command.needs)
         pending.tries += 1
         if pending.tries < _TRIES:
             leftovers.again.append(pending)
         else:
-            pending.fail(ContendedError())
+            _log.warning("a command was given up after %d tries: %s", pending.tries, reason)
+            pending.fail(in_the_end or ContendedError())
 
     def _give_up(self, pending: Pending, error: Exception, leftovers: Leftovers) -> None:
         """One command alone met `error`, and nothing of it was stored."""
@@ -187,6 +196,10 @@ class Executor:
             leftovers.locked.append(pending)
         elif isinstance(error, psycopg.Error) and is_passing(error):
             self._again(pending, "deadlock", leftovers)
+        elif isinstance(error, UnknownEventError) or (isinstance(error, psycopg.Error) and is_behind(error)):
+            why = str(error).partition("\n")[0]  # and not the statement, which follows
+            _log.error("the event store is of another version than the code: %s", why)
+            pending.fail(StoreUnavailableError())
         elif isinstance(error, psycopg.OperationalError | psycopg.InternalError):
             _log.error("the event store refuses to write: %s", type(error).__name__)
             pending.fail(StoreUnavailableError())

@@ -1,4 +1,4 @@
-"""Forgets idempotency keys once their time is up, a few at a time."""
+"""Forgets idempotency keys once their time is up, and what they would tell of customers erased meanwhile."""
 
 import asyncio
 import logging
@@ -23,11 +23,18 @@ async def expire_idempotency_keys(pool: Pool) -> int:
     return expired
 
 
+async def cut_fingerprints(pool: Pool) -> int:
+    """Keep no digest of what erased customers sent; how many there were."""
+    async with pool.connection() as connection:
+        return (await connection.execute(sql("cut_fingerprints"))).rowcount
+
+
 async def keep_house(pool: Pool) -> None:
     """Do so every minute, until cancelled."""
     while True:
         try:
             await expire_idempotency_keys(pool)
+            await cut_fingerprints(pool)
         except (psycopg.Error, PoolTimeout) as error:
-            _log.debug("idempotency keys could not be expired: %s", type(error).__name__)
+            _log.debug("idempotency keys could not be looked after: %s", type(error).__name__)
         await asyncio.sleep(_EVERY_SECONDS)

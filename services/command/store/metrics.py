@@ -27,7 +27,7 @@ class StoreMetrics:
         )
         self.losses = Counter(
             "command_losses_total",
-            "Commands to be decided again: facts changed, key taken, stream written by another.",
+            "Commands to be decided again: facts changed, key taken, stream written by another, key missing.",
             ["reason"],
             registry=registry,
         )
