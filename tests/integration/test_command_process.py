@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+from functools import partial
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -11,7 +13,7 @@ from deploy.local.state import free_ports
 from deploy.local.tokens import token
 from services.command.store.migrate import migrate
 from tests.bench.processes import SECRET, running
-from tests.servers import eventually
+from tests.servers import eventually, start_postgres
 
 pytestmark = pytest.mark.integration
 
@@ -57,3 +59,35 @@ async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_pro
         await stranger.commit()
         assert (await under_way).json() == {"productId": "lamp", "version": 2}
         assert await asyncio.wait_for(process.wait(), 15) == 0
+
+
+async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Path) -> None:
+    server = await start_postgres(tmp_path / "server")
+    try:
+        await migrate(server.url)
+        await server.stop()
+        (port,) = free_ports(1)
+        environment = {"POSTGRES_URL": server.url, "JWT_SECRET": SECRET, "PORT": str(port)}
+        async with (
+            running("services.command", "api", environment=environment),
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=STAFF, timeout=10) as client,
+        ):
+
+            async def ready(status: int) -> bool:
+                try:
+                    return (await client.get("/health/ready")).status_code == status
+                except httpx.ConnectError:
+                    return False
+
+            await eventually(partial(ready, 503), "the process says what it waits for")
+            assert (await client.get("/health/ready")).json()["reasons"] == {
+                "postgres": "the event store is away"
+            }
+            refused = await client.put("/products/lamp", json=LAMP)
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert refused.headers["retry-after"]
+            await server.start()
+            await eventually(partial(ready, 200), "the process has found its database")
+            assert (await client.put("/products/lamp", json=LAMP)).status_code == 202
+    finally:
+        await server.stop()

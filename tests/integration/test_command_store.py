@@ -513,7 +513,7 @@ async def test_who_committed_and_never_heard_of_it_is_told_so_and_stores_nothing
         async with opened(linked, writers=1) as store:
             assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
             link.lost_after = b"append_batch"
-            asked = asyncio.create_task(store.execute(place("ada", "lamp", idempotency=key)))
+            asked = asyncio.create_task(store.execute(place("ada", "lamp", idempotency=key, begins=True)))
             await asyncio.wait_for(link.lost.wait(), 5)
             assert await rows(postgres_url, ORDERS) == [(1,)]
             assert not asked.done()
