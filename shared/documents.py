@@ -20,7 +20,7 @@ Outside the generations:
 | collection | `_id` | fields |
 |---|---|---|
 | `generations` | `live` | generation, previous (or null), readModels {read model: generation}, revision, switchedAt |
-| | generation | revision, createdAt, of the generations that are kept |
+| | generation | revision, createdAt, of the generations that are kept; dropping (true), of one that is being dropped |
 | `checkpoints` | generation\\|topic\\|partition | generation, topic, partition, incarnation, offset (of the last record passed, -1 none), digest, live, eventAt, updatedAt, and while a switch is prepared haltAt, haltUntil |
 | `feed` | orderId:version | orderId, customerId, type, version, traceparent, trace (that of its projection, if somebody traces), order (as of that version), at; kept for a day |
 | `heartbeats` | shards\\|shard\\|t in ms | shards, shard, t, endOffsets {topic: [per partition]}, incarnations {topic: id}, at; kept for an hour |

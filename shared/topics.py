@@ -20,10 +20,12 @@ RECEIVED_AT: Final = "received-at"
 COMMITTED_AT: Final = "committed-at"
 TRACEPARENT: Final = "traceparent"
 
-# What a dead letter's record carries besides its own headers: where it was read, what was wrong, when.
+# What a dead letter's record carries besides its own headers: where it was read, its time there, what was
+# wrong, when.
 DEAD_LETTER_TOPIC: Final = "dead-letter-topic"
 DEAD_LETTER_PARTITION: Final = "dead-letter-partition"
 DEAD_LETTER_OFFSET: Final = "dead-letter-offset"
+DEAD_LETTER_TIMESTAMP: Final = "dead-letter-timestamp"
 DEAD_LETTER_ERROR: Final = "dead-letter-error"
 DEAD_LETTER_TIME: Final = "dead-letter-time"
 

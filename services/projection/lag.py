@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,8 +19,6 @@ from shared import freshness
 from shared.freshness import SKEW, Heartbeat, credible, fresh_as_of, lag_ms
 
 _EVERY_SECONDS: Final = 1.0
-_LOOK_BACK: Final = 60
-_FIRST_LOOK_BACK: Final = 7200
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
@@ -37,7 +35,6 @@ class Lag:
         self._as_of: dict[Place, datetime] = {}
         self._pointer: Row | None = None
         self._parked: list[Row] = []
-        self._looked = False
         self.kafka_away: str | None = "it was not asked yet"
 
     async def run(self) -> None:
@@ -63,26 +60,30 @@ class Lag:
         if pointer is None:
             return
         generation = pointer["generation"]
-        beats = await Heartbeats(self._mongo).newest(_LOOK_BACK if self._looked else _FIRST_LOOK_BACK)
         checkpoints = await Checkpoints(self._mongo, generation).all()
         self._parked = await marks.parked(self._mongo, generation)
         if self._pointer is not None and self._pointer["generation"] != generation:
             self._as_of.clear()
         now = datetime.now(UTC)
-        believed = credible(beats, now)
         self._as_of = {place: as_of for place, as_of in self._as_of.items() if as_of <= now + SKEW}
+        # as far back as the one that is furthest behind: however far that is, it may have come on
+        oldest = min((self._as_of.get(place, _NEVER) for place in checkpoints), default=now)
+        believed = credible(await Heartbeats(self._mongo).since(oldest, now), now)
         for place, checkpoint in checkpoints.items():
             self._prove(place, checkpoint, believed)
-        self._pointer, self._checkpoints, self._looked = pointer, checkpoints, True
+        self._pointer, self._checkpoints = pointer, checkpoints
 
-    def _prove(self, place: Place, checkpoint: Checkpoint, beats: Iterable[Heartbeat]) -> None:
+    def _prove(self, place: Place, checkpoint: Checkpoint, beats: Sequence[Heartbeat]) -> None:
         before = self._checkpoints.get(place)
         if before is not None and before.incarnation not in ("", checkpoint.incarnation):
             self._as_of.pop(place, None)
         passed = {place: freshness.Checkpoint(checkpoint.incarnation, checkpoint.offset)}
         known = self._as_of.get(place, _NEVER)
         # an older beat can prove nothing more, and looking at all of them took half of an idle process's time
-        as_of = fresh_as_of((_only(place, beat) for beat in beats if beat.t > known), passed)
+        newer = [beat for beat in beats if beat.t > known]
+        # the newest tells how many shards there are; of the others those that were not passed prove nothing
+        telling = newer[:1] + [beat for beat in newer[1:] if _end(place, beat) <= checkpoint.offset + 1]
+        as_of = fresh_as_of((_only(place, beat) for beat in telling), passed)
         if as_of is not None:
             self._as_of[place] = as_of
 
@@ -136,9 +137,14 @@ class Lag:
         }
 
 
+def _end(place: Place, beat: Heartbeat) -> int:
+    """Where a partition ended when the heartbeat was sent; 0 when it does not say."""
+    topic, partition = place
+    ends = beat.end_offsets.get(topic, ())
+    return ends[partition] if partition < len(ends) else 0
+
+
 def _only(place: Place, beat: Heartbeat) -> Heartbeat:
     """What a heartbeat says of one partition."""
     topic, partition = place
-    ends = beat.end_offsets.get(topic, ())
-    end = ends[partition] if partition < len(ends) else 0
-    return replace(beat, end_offsets={topic: [0] * partition + [end]})
+    return replace(beat, end_offsets={topic: [0] * partition + [_end(place, beat)]})

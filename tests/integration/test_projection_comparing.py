@@ -1,18 +1,50 @@
 """Two generations of a read model, compared batch by batch and, where these differ, document by document."""
 
 import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from services.projection.read_models import order_history
 from services.projection.rebuilding import comparing
 from services.projection.rebuilding.comparing import Difference, differences
+from services.projection.records import read
 from services.projection.store.checkpoints import new_checkpoint
-from services.projection.store.connecting import Mongo
-from shared.documents import CHECKPOINTS, GENERATIONS, ORDERS, collection
+from services.projection.store.connecting import Mongo, Row
+from shared.documents import CHECKPOINTS, GENERATIONS, ORDER_HISTORY, ORDERS, ReadModel, collection
+from tests.projecting import created
+from tests.projection_records import T, record
 from tests.servers import Server
 
 pytestmark = pytest.mark.integration
 SAME = [{"_id": f"o{number}", "total": number} for number in range(9)]
+
+
+def entry(number: int) -> dict[str, Any]:
+    """An order's first entry in its history."""
+    incoming = read(record(ORDERS, f"o{number}", 1, created(f"o{number}"), offset=number))
+    return order_history.entry(incoming, "ada", {"_id": f"o{number}"}, T)
+
+
+async def compared(
+    mongodb: Server, read_model: ReadModel, before: Sequence[Row], after: Sequence[Row]
+) -> list[Difference | None]:
+    """What the comparison of two generations says of each document."""
+    async with Mongo(mongodb.url, f"comparing-{uuid.uuid4().hex[:12]}") as mongo:
+        await mongo[GENERATIONS].insert_one({"_id": "live"})
+        for generation, rows in (("1-1", before), ("1-2", after)):
+            await mongo[CHECKPOINTS].insert_one(new_checkpoint(generation, (ORDERS, 0), live=False))
+            await mongo[collection(read_model, generation)].insert_many(rows)
+        found = [each async for each in differences(mongo, "1-1", "1-2", read_model)]
+        await mongo.client.drop_database(mongo.database.name)
+    return found
+
+
+def texts(found: Sequence[Difference | None]) -> list[str]:
+    """The differences without their hashes."""
+    return [str(each).split(" (")[0] for each in found if each is not None]
 
 
 @pytest.mark.parametrize(
@@ -39,13 +71,18 @@ async def test_each_difference_is_told_whatever_batch_it_is_in(
             del documents[name]
         else:
             documents[name] = {"_id": name, **fields}
-    async with Mongo(mongodb.url, f"comparing-{uuid.uuid4().hex[:12]}") as mongo:
-        await mongo[GENERATIONS].insert_one({"_id": "live"})
-        for generation, rows in (("1-1", SAME), ("1-2", list(documents.values()))):
-            await mongo[CHECKPOINTS].insert_one(new_checkpoint(generation, (ORDERS, 0), live=False))
-            await mongo[collection(ORDERS, generation)].insert_many(rows)
-        found = [each async for each in differences(mongo, "1-1", "1-2", ORDERS)]
-        await mongo.client.drop_database(mongo.database.name)
-    said = [str(each).split(" (")[0] for each in found if isinstance(each, Difference)]
-    assert said == told
+    found = await compared(mongodb, ORDERS, SAME, list(documents.values()))
+    assert texts(found) == told
     assert len(found) == len(documents.keys() | {row["_id"] for row in SAME})
+
+
+async def test_an_events_way_is_not_compared_but_all_that_happened_is(mongodb: Server) -> None:
+    """The topics were made anew and published again: offsets and times are others, the events are not."""
+    before = [entry(number) for number in range(9)]
+    elsewhere = {"offset": 700, "publishedAt": T + timedelta(days=1), "projectedAt": T + timedelta(days=2)}
+    after = [{**row, **elsewhere} for row in before]
+    assert await compared(mongodb, ORDER_HISTORY, before, after) == [None] * 9
+    for name in before[0].keys() - {"_id", *elsewhere}:
+        found = await compared(mongodb, ORDER_HISTORY, before, [{**after[0], name: "other"}, *after[1:]])
+        assert texts(found) == [f"order_history {before[0]['_id']} differs in {name}"]
+        assert len(found) == 9

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 
 from services.command.relay.partitions import partition_of
-from shared.documents import CUSTOMERS, FEED, ORDERS, PARKED
+from shared.documents import CUSTOMERS, FEED, ORDER_HISTORY, ORDERS, PARKED
 from shared.events import CustomerErased
 from shared.topics import DEFAULT_PARTITIONS
 from tests.projecting import World, created, shipped, world
@@ -57,6 +58,23 @@ async def test_a_stream_is_redriven_in_order_once_a_usable_copy_is_there(around:
     await around.topics.publish("orders", [("bad", 2, shipped("bad")), ("next", 1, created("next"))])
     await around.projected(5)
     assert await around.database[FEED].count_documents({}) == 3
+
+
+async def test_a_redriven_event_was_published_when_its_record_was(around: World) -> None:
+    published = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    home, at = partition_of(b"bad", DEFAULT_PARTITIONS), round(published.timestamp() * 1000)
+    for version, content in ((1, b"{}"), (2, value("bad", 2, shipped("bad"))), (3, b"{}")):
+        more: Any = {"headers": headers("first"), "timestamp_ms": at + version}
+        await send(around.kafka, "orders", home, b"bad", content, **more)
+    await around.projected(3)
+    older = {"headers": headers("first"), "timestamp_ms": at}
+    await send(around.kafka, "orders", home, b"bad", value("bad", 1, created("bad")), **older)
+    await around.projected(4)
+    status, said = await around.command("dead-letters", "redrive", "orders/bad")
+    assert "2 events applied" in said, (status, said)
+    history = await around.all(ORDER_HISTORY)
+    seen = {row["version"]: (row["offset"], row["publishedAt"]) for row in history.values()}
+    assert seen == {1: (3, published), 2: (1, published + timedelta(milliseconds=2))}
 
 
 async def test_a_redrive_takes_in_what_is_parked_meanwhile(around: World) -> None:

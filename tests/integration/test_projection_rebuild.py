@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, collection
+from services.projection.store.connecting import Collection, Mongo
+from services.projection.store.generations import Generations
+from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, PARKED, collection
 from shared.events import CustomerErased, CustomerRegistered
 from tests.integration.test_projection import exact, names
 from tests.projecting import Projection, World, created, shipped, world
@@ -152,6 +154,58 @@ async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, project
     await around.topics.publish("orders", [("o2", 1, created("o2"))])
     await around.projected(2)
     assert await around.database[FEED].count_documents({}) == 2
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+class DiesAt(Mongo):
+    """A connection whose process ends when it turns to that collection."""
+
+    last = ""
+
+    def __getitem__(self, name: str) -> Collection:
+        if name == self.last:
+            raise KilledError
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("last", [CHECKPOINTS, PARKED])
+async def test_a_discard_killed_in_the_middle_leaves_nothing_that_a_rebuild_takes_up(
+    around: World, projection: Projection, last: str
+) -> None:
+    await around.topics.publish("orders", [("o1", 1, created("o1"))])
+    await around.projected(1)
+    damaged = around.database[collection(ORDERS, "1-1")]
+    await damaged.update_one({"_id": "o1"}, {"$set": {"total": 1}})
+    assert (await around.command("rebuild"))[0] == 1
+    async with DiesAt(around.mongodb, around.database.name) as mongo:
+        mongo.last = last
+        with pytest.raises(KilledError):
+            await Generations(mongo).drop("1-2")
+    await damaged.update_one({"_id": "o1"}, {"$set": {"total": 100}})
+    status, said = await around.command("rebuild")
+    assert status == 0, said
+    assert await around.database[collection(ORDERS, await live(around))].index_information() == (
+        await damaged.index_information()
+    )
+    await exact(around, ["o1"], versions=1)
+    kept = await around.database[GENERATIONS].distinct("_id")
+    assert kept == ["1-1", "1-3", LIVE], "the rest is dropped with the switch"
+
+
+async def test_a_discard_killed_in_the_middle_is_done_by_the_next(
+    around: World, projection: Projection
+) -> None:
+    await around.database[GENERATIONS].insert_one({"_id": "1-2", "revision": 1, "number": 2})
+    async with DiesAt(around.mongodb, around.database.name) as mongo:
+        mongo.last = CHECKPOINTS
+        with pytest.raises(KilledError):
+            await Generations(mongo).drop("1-2")
+    status, said = await around.command("rebuild", "--discard")
+    assert (status, said) == (0, "Generation 1-2 is gone.\n")
+    assert await around.database[GENERATIONS].distinct("_id") == ["1-1", LIVE]
 
 
 async def test_no_generation_keeps_an_erased_name(around: World, projection: Projection) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from services.projection.folding.batch import Fold, Hole
-from services.projection.folding.parking import Parked
+from services.projection.folding.parking import Letter, Parked
+from services.projection.kafka.dead_letters import headers
 from services.projection.letters.reading import dead_letter
 from services.projection.records import Record, digest, sent_at
 from shared.documents import CUSTOMERS, ORDERS
@@ -85,6 +86,13 @@ def test_a_letter_of_somebody_elses_consumer_can_be_read() -> None:
     theirs = [("dead-letter-partition", b"three"), ("dead-letter-offset", None)]
     letter = dead_letter(Rec("orders.dlq", 0, 0, 0, b"o1", b"{", theirs))
     assert (letter.partition, letter.offset, letter.version) == (-1, -1, None)
+
+
+def test_a_letter_keeps_the_time_of_its_record() -> None:
+    sent = Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, headers(Letter(SECOND, "why")))
+    assert dead_letter(sent).timestamp == SECOND.timestamp
+    older = [each for each in sent.headers if each[0] != "dead-letter-timestamp"]
+    assert dead_letter(Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, older)).timestamp == 9
 
 
 def test_a_time_that_is_none_is_the_events_own_fault() -> None:

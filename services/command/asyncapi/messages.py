@@ -16,6 +16,7 @@ from shared.topics import (
     DEAD_LETTER_OFFSET,
     DEAD_LETTER_PARTITION,
     DEAD_LETTER_TIME,
+    DEAD_LETTER_TIMESTAMP,
     DEAD_LETTER_TOPIC,
     INCARNATION,
     RECEIVED_AT,
@@ -138,8 +139,10 @@ def _dead_letter_headers() -> dict[str, Any]:
         DEAD_LETTER_TOPIC: "The topic it was read from.",
         DEAD_LETTER_PARTITION: "The partition it was read from, a decimal number.",
         DEAD_LETTER_OFFSET: "Its offset there, a decimal number.",
+        DEAD_LETTER_TIMESTAMP: "When it was published, in ms since 1970; older letters do not tell.",
         DEAD_LETTER_ERROR: "Why it could not be used.",
         DEAD_LETTER_TIME: "When it was set aside (RFC 3339).",
     }
     fields = {name: {"type": "string", "description": text} for name, text in described.items()}
-    return {"type": "object", "required": list(fields), "properties": fields}
+    required = [name for name in fields if name != DEAD_LETTER_TIMESTAMP]
+    return {"type": "object", "required": required, "properties": fields}

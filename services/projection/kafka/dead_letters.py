@@ -95,6 +95,7 @@ def headers(letter: Letter) -> list[tuple[str, bytes | None]]:
         (topics.DEAD_LETTER_TOPIC, record.topic.encode()),
         (topics.DEAD_LETTER_PARTITION, str(record.partition).encode()),
         (topics.DEAD_LETTER_OFFSET, str(record.offset).encode()),
+        (topics.DEAD_LETTER_TIMESTAMP, str(record.timestamp).encode()),
         (topics.DEAD_LETTER_ERROR, letter.reason.encode("utf-8", "backslashreplace")[:2000]),
         (topics.DEAD_LETTER_TIME, rfc3339(datetime.now(UTC)).encode()),
     ]

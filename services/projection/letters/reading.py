@@ -37,13 +37,17 @@ class DeadLetter:
 
 
 def dead_letter(record: Record) -> DeadLetter:
-    """From a record of a topic of dead letters."""
+    """From a record of a topic of dead letters.
+
+    One that does not tell when its record was published (they once didn't) has its own time for that.
+    """
+    published = _number(header(record, topics.DEAD_LETTER_TIMESTAMP))
     own = [(name, value) for name, value in record.headers if not name.startswith("dead-letter-")]
     return DeadLetter(
         topic=header(record, topics.DEAD_LETTER_TOPIC) or "",
         partition=_number(header(record, topics.DEAD_LETTER_PARTITION)),
         offset=_number(header(record, topics.DEAD_LETTER_OFFSET)),
-        timestamp=record.timestamp,
+        timestamp=record.timestamp if published < 0 else published,
         key=record.key,
         value=record.value,
         headers=own,

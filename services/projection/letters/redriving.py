@@ -41,8 +41,9 @@ async def redrive(parts: Parts, generation: str, place: Place, mark: Parked) -> 
     applied, options = 0, client_options(parts.settings)
     while True:
         # slow, and so before the moment in which the partition must stand still
-        candidates: list[Record] = [*await dead_letters(options, place[0], mark.subject)]
-        candidates += await refetch_stream(options, place, mark.subject)
+        # what stands in the topic comes first: a rebuild will read it there, with that offset and time
+        candidates = await refetch_stream(options, place, mark.subject)
+        candidates += await dead_letters(options, place[0], mark.subject)
         redriven = await _between_batches(parts, generation, place, mark.subject, candidates)
         applied += redriven.applied
         if redriven.stuck is None or not redriven.applied:

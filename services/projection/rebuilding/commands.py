@@ -59,11 +59,12 @@ async def discard(parts: Parts, console: Console) -> int:
     generations = Generations(parts.mongo)
     pointer = await generations.pointer()
     unfinished = None if pointer is None else await generations.unfinished(pointer["generation"])
-    if unfinished is None:
+    unwanted = [*await generations.half_dropped(), *filter(None, [unfinished])]
+    for generation in unwanted:
+        await generations.drop(generation)
+        console.print(f"Generation {generation} is gone.")
+    if not unwanted:
         console.print("There is no unfinished generation.")
-        return 0
-    await generations.drop(unfinished)
-    console.print(f"Generation {unfinished} is gone.")
     return 0
 
 

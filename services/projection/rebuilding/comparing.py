@@ -2,6 +2,9 @@
 
 Both are halted for a moment, in which a snapshot is taken; the documents of that snapshot are read at
 leisure, while both go on. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+
+Where in Kafka an event's record stood, and when it was sent and projected, is not compared: topics made anew
+and published again hold the same events elsewhere, and what really differs would drown.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,8 +22,8 @@ from services.projection.rebuilding.halting import halted
 from services.projection.store.connecting import Mongo, translated
 from shared.documents import GENERATIONS, ORDER_HISTORY, ReadModel, collection
 
-_VOLATILE: Final[Mapping[str, tuple[str, ...]]] = {ORDER_HISTORY: ("projectedAt",)}
-"""Fields that say when, not what."""
+_VOLATILE: Final[Mapping[str, tuple[str, ...]]] = {ORDER_HISTORY: ("publishedAt", "offset", "projectedAt")}
+"""Fields that say how an event came here, not what happened. Its partition follows from its key."""
 _BATCH: Final = 2000
 _RAW: Final = CodecOptions(document_class=RawBSONDocument)
 

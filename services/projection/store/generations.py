@@ -31,6 +31,8 @@ REVISION: Final = 1
 """Of the read models' code. Raised when they change, so that documents of two revisions never mix."""
 
 _EXISTS: Final = 48
+_KEPT: Final[Row] = {"_id": {"$ne": LIVE}, "dropping": {"$ne": True}}
+"""The generations that are there, and whole."""
 _log = logging.getLogger(__name__)
 _SHARED_INDEXES: Final[dict[str, list[IndexModel]]] = {
     FEED: [IndexModel([("at", ASCENDING)], expireAfterSeconds=FEED_SECONDS)],
@@ -64,7 +66,7 @@ class Generations:
         with translated():
             newest = await (
                 self._mongo[GENERATIONS]
-                .find({"_id": {"$ne": LIVE}, "revision": REVISION})
+                .find({**_KEPT, "revision": REVISION})
                 .sort("number", DESCENDING)
                 .to_list(1)
             )
@@ -88,13 +90,13 @@ class Generations:
     async def ours(self) -> list[str]:
         """The generations that are kept and of this revision."""
         with translated():
-            rows = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
+            rows = await self._mongo[GENERATIONS].find(_KEPT).to_list(None)
         return [row["_id"] for row in rows if row["revision"] == REVISION]
 
     async def unfinished(self, live: str) -> str | None:
         """The newest generation of this revision that came after the live one but never was."""
         with translated():
-            known = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
+            known = await self._mongo[GENERATIONS].find(_KEPT).to_list(None)
             pointer = await self._mongo[GENERATIONS].find_one({"_id": LIVE})
         kept = {live, pointer["previous"]} if pointer is not None else {live}
         order = {row["_id"]: (row["revision"], row["number"]) for row in known}
@@ -113,9 +115,19 @@ class Generations:
             if row["_id"] not in kept and row["revision"] <= REVISION:
                 await self.drop(row["_id"])
 
-    async def drop(self, generation: str) -> None:
-        """Drop a generation that is not live. May be repeated when it was interrupted."""
+    async def half_dropped(self) -> list[str]:
+        """The generations of which an interrupted `drop` has left something."""
         with translated():
+            rows = await self._mongo[GENERATIONS].find({"dropping": True}).to_list(None)
+        return [row["_id"] for row in rows]
+
+    async def drop(self, generation: str) -> None:
+        """Drop a generation that is not live. May be repeated when it was interrupted.
+
+        It is marked first: nobody takes up what is left of it, nor gives its name to another.
+        """
+        with translated():
+            await self._mongo[GENERATIONS].update_one({"_id": generation}, {"$set": {"dropping": True}})
             for read_model in READ_MODELS:
                 await self._mongo.database.drop_collection(collection(read_model, generation))
             for name in (CHECKPOINTS, PARKED):

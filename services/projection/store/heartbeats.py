@@ -11,6 +11,8 @@ from shared.documents import HEARTBEATS
 from shared.freshness import Heartbeat
 
 _FRESH: Final = timedelta(seconds=10)
+_ALL: Final = timedelta(minutes=1)
+_TENTH: Final[Row] = {"$expr": {"$eq": [{"$mod": [{"$second": "$t"}, 10]}, 0]}}
 
 
 class Heartbeats:
@@ -38,8 +40,12 @@ class Heartbeats:
         told: Mapping[str, str] = row["incarnations"]
         return told
 
-    async def newest(self, limit: int) -> list[Heartbeat]:
-        """The newest ones, newest first."""
+    async def since(self, moment: datetime, now: datetime) -> list[Heartbeat]:
+        """Those after a moment, newest first; of those over a minute old only what came in each tenth second.
+
+        Who is far behind needs no more, and an hour of several shards would be read every second.
+        """
+        wanted = {"t": {"$gt": moment}, "$or": [{"t": {"$gt": now - _ALL}}, _TENTH]}
         with translated():
-            rows = await self._mongo[HEARTBEATS].find().sort("t", -1).to_list(limit)
+            rows = await self._mongo[HEARTBEATS].find(wanted).sort("t", -1).to_list(None)
         return [Heartbeat.of(row, row["t"]) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
 from bson.codec_options import CodecOptions
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReadPreference
@@ -73,13 +74,26 @@ class Connection:
                 return await found.to_list(None)
 
     async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[bytes]:
-        """As `aggregate`, but each document is left as BSON; all of them must fit into one batch (16 MB).
+        """As `aggregate`, but each document is left as BSON.
 
-        The driver's own ways to raw documents take an object for each, or another round trip.
+        The driver's own ways to raw documents take an object for each, or another round trip. They are for
+        what does not fit into one batch (16 MB), which is seldom, and then read from the beginning: a cursor
+        goes on only in its session, and one for each read would cost more.
         """
         cursor = {"batchSize": _LARGEST_BATCH}
         told = await self._command({"aggregate": collection, "pipeline": pipeline, "cursor": cursor})
-        return first_batch(bytes(told.raw))
+        documents, more = first_batch(bytes(told.raw))
+        if more:
+            await self._command({"killCursors": collection, "cursors": [Int64(more)]})
+            documents = await self._aggregate_all_raw(collection, pipeline)
+        return documents
+
+    async def _aggregate_all_raw(self, collection: str, pipeline: Pipeline) -> list[bytes]:
+        with translated():
+            async with asyncio.timeout(READ_SECONDS):
+                held: Any = self.database.get_collection(collection, codec_options=RAW)
+                found = held.aggregate(list(pipeline), batchSize=_LARGEST_BATCH)
+                return [bytes(row.raw) for row in await found.to_list(None)]
 
     async def glance(
         self, collection: str, wanted: Mapping[str, Any], fields: Mapping[str, Any]

@@ -61,15 +61,20 @@ class Freshness:
         return partial(_since, self._as_of_ms)
 
     async def _run(self) -> None:
-        away = False
+        failing = False
         while True:
             try:
                 await self._look()
-                away = False
+                failing = False
             except DocumentsAwayError as error:
-                if not away:
+                if not failing:
                     _log.warning("freshness cannot be followed: %s", error)
-                away = True
+                failing = True
+            except Exception:
+                # a fault of ours, or a right that was taken away: until it is mended the lag grows, no longer
+                if not failing:
+                    _log.exception("freshness cannot be followed")
+                failing = True
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _look(self) -> None:

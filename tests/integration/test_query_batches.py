@@ -1,0 +1,52 @@
+"""Reads that share a round trip get their answers, however much that is."""
+
+import asyncio
+from typing import Final
+
+import pytest
+
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.generations import LiveGeneration
+from services.query.documents.orders import Orders
+from shared.documents import CUSTOMERS, ORDERS
+from tests.query_service import Store, order_document, order_id, store_of
+
+pytestmark = pytest.mark.integration
+MUCH: Final = "x" * 1_000_000
+
+
+async def open_cursors(store: Store) -> int:
+    """How many cursors the server keeps for somebody."""
+    told = await store.database.command("serverStatus")
+    found: int = told["metrics"]["cursor"]["open"]["total"]
+    return found
+
+
+async def test_orders_too_large_for_one_batch_are_all_there(mongodb_url: str, mongodb_database: str) -> None:
+    async with (
+        store_of(mongodb_url, mongodb_database) as store,
+        Connection(mongodb_url, mongodb_database) as connection,
+        Orders(LiveGeneration(connection)) as orders,
+    ):
+        documents = [order_document(number, trackingNumber=MUCH) for number in range(20)]
+        await store.live(ORDERS).insert_many(documents)
+        await store.put_customer("ada", "Ada")
+        before = await open_cursors(store)
+        found = await asyncio.gather(*(orders.get(order_id(number)) for number in range(20)))
+        assert [(order.id, order.customer_name) for order in found if order is not None] == [
+            (order_id(number), "Ada") for number in range(20)
+        ]
+        assert await open_cursors(store) == before, "none is left behind"
+
+
+async def test_names_too_many_for_one_batch_are_all_there(mongodb_url: str, mongodb_database: str) -> None:
+    async with (
+        store_of(mongodb_url, mongodb_database) as store,
+        Connection(mongodb_url, mongodb_database) as connection,
+        Customers(LiveGeneration(connection)) as customers,
+    ):
+        names = [f"c{number}" for number in range(12_000)]
+        await store.live(CUSTOMERS).insert_many([{"_id": name, "name": name, "version": 1} for name in names])
+        found = await customers.names.of(names)
+        assert {name: customer.name for name, customer in found.items()} == {name: name for name in names}

@@ -1,0 +1,79 @@
+"""The follower of the lag goes on, whatever a look comes to."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from services.query.documents import freshness
+from services.query.documents.connecting import Connection
+from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.freshness import Freshness
+from shared.freshness import NEVER
+from tests.servers import eventually
+
+MINUTE = 60_000
+
+
+class Store(Connection):
+    """Answers with a heartbeat of now, or fails."""
+
+    failure: Exception | None = None
+    failed = 0
+
+    async def aggregate(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        if self.failure is not None:
+            self.failed += 1
+            raise self.failure
+        now = datetime.now(UTC).replace(tzinfo=None)
+        told = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
+        return [{"_id": str(now), "beat": True, **told}]
+
+    async def fail(self, failure: Exception) -> None:
+        """Fail some times from now on."""
+        self.failure, before = failure, self.failed
+
+        async def failed() -> bool:
+            return self.failed >= before + 3
+
+        await eventually(failed, "it looks again")
+
+    async def mend(self, followed: Freshness) -> None:
+        """Answer again, and wait until that is seen."""
+        self.failure, since = None, followed.lag_ms()
+
+        async def seen() -> bool:
+            return followed.lag_ms() < since
+
+        await eventually(seen, "the lag is told again")
+
+
+@pytest_asyncio.fixture
+async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    monkeypatch.setattr(freshness, "_EVERY_SECONDS", 0.01)
+    async with Store("mongodb://127.0.0.1:1", "none") as made:
+        yield made
+
+
+async def test_a_fault_is_told_once_with_its_traceback_and_followed_through(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Freshness(store) as followed:
+        for _ in range(2):
+            await store.fail(KeyError("t"))
+            await store.mend(followed)
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 2, "one for each time, however often it looked"
+    assert all(record.exc_info is not None and record.exc_info[0] is KeyError for record in errors)
+
+
+async def test_a_store_that_is_away_is_no_fault(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    async with Freshness(store) as followed:
+        await store.fail(DocumentsAwayError("AutoReconnect"))
+        assert followed.lag_ms() == NEVER
+        await store.mend(followed)
+        assert followed.lag_ms() < MINUTE
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
