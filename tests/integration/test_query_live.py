@@ -450,6 +450,12 @@ async def test_a_frozen_mongodb_is_told_to_be_away(own_mongodb: Server) -> None:
             async with asyncio.timeout(6):
                 answer = await system.get(f"/orders/{order_id(1)}")
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+            async def unfollowed() -> bool:
+                return not await followed(system.url)
+
+            # noticed by those who wait for changes, too, long before their own time is up
+            await eventually(unfollowed, "there is nothing to follow", 6)
         finally:
             own_mongodb.thaw()
 
@@ -457,3 +463,4 @@ async def test_a_frozen_mongodb_is_told_to_be_away(own_mongodb: Server) -> None:
             return (await system.get(f"/orders/{order_id(1)}")).status_code == 200
 
         await eventually(readable, "readable again", 30)
+        await eventually(lambda: followed(system.url), "followed again", 30)
