@@ -1,14 +1,29 @@
 """Live streams that go on after a message of long ago."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 import pytest_asyncio
 
+from services.query.arrivals import Arrivals
 from services.query.documents.changes import Position
 from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
 from services.query.documents.feed import Feed
-from services.query.documents.generations import Pointer
+from services.query.documents.generations import LiveGeneration, Pointer
+from services.query.live import hub as live_hub
+from services.query.live import streams as live_streams
+from services.query.live.cursors import cursor_of, position_of
+from services.query.live.hub import Hub
+from services.query.live.lasting import Over, lasting
+from services.query.live.messages import Namer
+from services.query.live.parts import Beat, Beginning
+from services.query.live.streams import LiveStreams
+from services.query.live.wanted import Wanted
+from shared.auth import Principal
 from shared.documents import CHECKPOINTS, FEED, ORDERS, collection, version_id
 from tests.query_service import Document, Store, order_document, order_id, store_of
 
@@ -25,9 +40,14 @@ async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]
 
 
 @pytest_asyncio.fixture
-async def feed(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Feed]:
-    async with Connection(mongodb_url, mongodb_database) as connection:
-        yield Feed(connection)
+async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
+    async with Connection(mongodb_url, mongodb_database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def feed(connection: Connection) -> Feed:
+    return Feed(connection)
 
 
 def fed(number: int, customer: str) -> Document:
@@ -97,3 +117,68 @@ async def test_so_is_a_long_rebuild(store: Store, feed: Feed, begin: Position) -
     told = await steps(feed, begin, order_id(90_000), everything=True)
     assert [order for step in told for order in step] == [order_id(90_000)]
     assert len(told) > 1
+
+
+@pytest_asyncio.fixture
+async def streams(
+    connection: Connection, feed: Feed, begin: Position, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LiveStreams]:
+    """Streams of a service that was started after what `begin` is the place of."""
+    monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.05)
+    live = LiveGeneration(connection)
+    async with Customers(live) as customers, Hub(feed, live, Arrivals(), customers.names) as hub:
+        await hub.begin(ADAS)
+        assert hub.join(ADAS, begin) is None
+        yield LiveStreams(hub, feed, Namer(customers.names))
+
+
+ADAS = Wanted(owner="ada", order_id=None, customer_id=None, status=None)
+
+
+async def test_a_stream_that_catches_up_shows_that_it_lives(
+    store: Store, begin: Position, streams: LiveStreams
+) -> None:
+    """And how far it has come, without naming the orders of others."""
+    await write(store, FEED, [fed(number, "bob") for number in range(1, 201)])
+    async with streams.open(ADAS, cursor_of(begin)) as stream, aclosing(stream.parts()) as parts:
+        assert await anext(parts) == Beginning(cursor_of(begin), reset=False)
+        async with asyncio.timeout(10):
+            # nobody may read history now
+            for _ in range(8):
+                await streams.readers.acquire()
+            assert isinstance(await anext(parts), Beat)
+            assert isinstance(await anext(parts), Beat)
+            for _ in range(8):
+                streams.readers.release()
+            while (beat := await anext(parts)) == Beat(None):
+                pass
+            await store.collection(FEED).insert_one(fed(90_000, "ada"))
+            while isinstance(told := await anext(parts), Beat):
+                pass
+    assert isinstance(beat, Beat)
+    assert beat.cursor is not None
+    assert len(beat.cursor) < 40
+    assert begin < (position_of(beat.cursor) or "")
+    assert not isinstance(told, Beginning)
+    assert (position_of(beat.cursor) or "") < (position_of(told[0].cursor) or "")
+
+
+async def test_a_reader_that_is_stuck_in_old_messages_is_cut_off(
+    store: Store, begin: Position, streams: LiveStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_streams, "LONGEST_STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(streams.hub, "beat_seconds", 60)
+    await store.collection(FEED).insert_one(fed(1, "ada"))
+    async with streams.open(ADAS, cursor_of(begin)) as stream, asyncio.timeout(10):
+
+        async def sending() -> None:
+            async with aclosing(stream.parts()) as parts:
+                assert isinstance(await anext(parts), Beginning)
+                assert not isinstance(await anext(parts), Beginning | Beat)
+                await asyncio.Event().wait()
+
+        async def staying() -> None:
+            await asyncio.Event().wait()
+
+        ada = Principal("ada", frozenset(), time.time() + 60)
+        assert await lasting(stream, ada, sending(), staying()) is Over.TOO_SLOW
