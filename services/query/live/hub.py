@@ -96,9 +96,11 @@ class Hub:
 
     async def _follow(self) -> None:
         """Read news until the pointer moves, from where the last reading ended."""
-        pointer = await self._live.pointer()
+        pointer = await self._live.latest()
         try:
             async with self._feed.all_news(pointer, self._position) as stream:
+                if await self._live.latest() != pointer:
+                    return  # it moved before this stream stood, which may not tell
                 # whatever changed before this stream stood is seen by looking again
                 self._arrivals.anything_may_have_changed()
                 while True:
