@@ -119,6 +119,20 @@ async def test_so_is_a_long_rebuild(store: Store, feed: Feed, begin: Position) -
     assert len(told) > 1
 
 
+async def test_a_stream_goes_on_in_the_middle_of_a_transaction(
+    store: Store, feed: Feed, begin: Position
+) -> None:
+    orders = [order_id(number) for number in range(1, 11)]
+    await write(store, FEED, [fed(number, "ada") for number in range(1, 11)])
+    places = [begin]
+    async with feed.all_news(Pointer("1", {}), begin) as stream:
+        while len(places) <= len(orders):
+            places += [event.position for event in (await stream.next(_WAIT_MS)).events]
+    for told, place in enumerate(places[:-1]):
+        steps_on = await steps(feed, place, orders[-1], everything=False)
+        assert [order for step in steps_on for order in step] == orders[told:]
+
+
 @pytest_asyncio.fixture
 async def streams(
     connection: Connection, feed: Feed, begin: Position, monkeypatch: pytest.MonkeyPatch
