@@ -1,7 +1,8 @@
 """Positions, cursors and bounds of live streams."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import bson
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from services.query.arrivals import Arrivals
 from services.query.documents.batching import Batches
 from services.query.documents.feed import FeedEvent
+from services.query.live.beating import beating
 from services.query.live.cursors import Beginnings, cursor_of, position_of, seconds_of
 from services.query.live.messages import Message
 from services.query.live.subscription import MOST_WAITING, MOST_WHILE_STUCK, Ended, Subscription
@@ -64,6 +66,16 @@ def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
     # nothing fits between it and the next moment's first change
     assert begin < EVENT.replace("000000042B", "000000052B")
     assert beginnings.behind(MARK) == MARK
+
+
+def test_a_place_before_a_moment_names_no_order_either() -> None:
+    beginnings = Beginnings()
+    assert beginnings.before(EVENT) is None
+    beginnings.learn(MARK)
+    before = beginnings.before(EVENT)
+    assert before is not None
+    assert len(before) == len(MARK)
+    assert EVENT.replace("000000042B", "000000032B") < before < EVENT
 
 
 def wanted(caller: Principal, **filters: str) -> Wanted:
@@ -120,6 +132,54 @@ async def test_a_beat_is_not_lost_among_messages() -> None:
     subscription.beat()
     async with asyncio.timeout(5):
         assert [list(await subscription.take()) for _ in range(2)] == [[], [message]]
+
+
+async def test_a_beat_tells_how_far_the_stream_has_come_unless_messages_will() -> None:
+    further = EVENT.replace("000000042B", "000000052B")
+    subscription = Subscription(wanted(STAFF), EVENT)
+    subscription.beat(further)
+    assert subscription.reached == further
+    for nothing_new in (None, MARK, EVENT):
+        subscription.beat(nothing_new)
+        assert subscription.reached is None
+    subscription.offer(Message(event(further)))
+    subscription.beat(further)
+    assert subscription.reached is None
+
+
+async def test_work_that_takes_its_time_shows_that_it_lives() -> None:
+    go_on = asyncio.Event()
+
+    async def work() -> AsyncGenerator[int, None]:
+        yield 1
+        await go_on.wait()
+        yield 2
+        raise ConnectionError
+
+    seen: list[int | None] = []
+
+    async def see() -> None:
+        async for part in beating(work(), 0.01):
+            seen.append(part)
+            if seen[-2:] == [None, None]:
+                go_on.set()
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(see(), 5)
+    assert [part for part in seen if part is not None] == [1, 2]
+    assert seen.count(None) >= 2
+
+
+async def test_work_that_never_rests_shows_that_it_lives() -> None:
+    async def work() -> AsyncGenerator[int, None]:
+        while True:
+            yield 1
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(5), aclosing(beating(work(), 0.01)) as parts:
+        async for part in parts:
+            if part is None:
+                break
 
 
 async def test_a_burst_does_not_cut_off_a_reader_that_takes_what_it_is_sent() -> None:

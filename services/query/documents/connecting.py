@@ -39,19 +39,26 @@ _OPTIONS: Final[dict[str, Any]] = {
     "retryReads": True,
     "appname": "orders-query",
 }
+_FOLLOWING: Final[dict[str, Any]] = {
+    **_OPTIONS,
+    # a change stream may read a long stretch of history, from a cold disk, before it has anything to tell
+    "socketTimeoutMS": 15_000,
+    # a frozen server is noticed all the same: the driver asks this often, and then drops what waits for it
+    "heartbeatFrequencyMS": 1000,
+}
 
 
 class Connection:
-    """A client for as long as it is entered. Connects at the first read; reads from the primary."""
+    """A client for as long as it is entered. Connects at the first read; reads from the primary.
+
+    `following` is for change streams, whose round trips may take longer.
+    """
 
     def __init__(self, url: str, database: str) -> None:
-        self.client: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_OPTIONS)
-        self.database: AsyncIOMotorDatabase[Row] = self.client.get_database(
-            database,
-            # times come back naive, in UTC: the adapters make them aware
-            codec_options=CodecOptions(tz_aware=False),
-            read_preference=ReadPreference.PRIMARY,
-        )
+        self._client: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_OPTIONS)
+        self._following: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_FOLLOWING)
+        self.database: Final = _database(self._client, database)
+        self.following: Final = _database(self._following, database)
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,7 +66,8 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.client.close()
+        self._client.close()
+        self._following.close()
 
     async def aggregate(self, collection: str, pipeline: Pipeline, *, lasting: bool = False) -> list[Row]:
         """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now.
@@ -112,3 +120,12 @@ class Connection:
                 except AutoReconnect:
                     # a connection of before a restart or an election: the driver retries only its own reads
                     return await self.database.command(command, codec_options=RAW)
+
+
+def _database(client: AsyncIOMotorClient[Row], name: str) -> AsyncIOMotorDatabase[Row]:
+    return client.get_database(
+        name,
+        # times come back naive, in UTC: the adapters make them aware
+        codec_options=CodecOptions(tz_aware=False),
+        read_preference=ReadPreference.PRIMARY,
+    )

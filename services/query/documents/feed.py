@@ -1,8 +1,8 @@
 """The feed of order events, and what else changes that this service must know of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -14,16 +14,19 @@ from services.query.documents.changes import (
     Position,
     at_the_time_of,
     from_now,
-    right_behind,
+    require,
 )
 from services.query.documents.connecting import Connection
 from services.query.documents.generations import Pointer
 from services.query.documents.orders import order_of
 from services.query.documents.shapes import Customer, Order
-from shared.documents import CUSTOMERS, FEED, GENERATIONS, PRODUCTS
+from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, PRODUCTS
 
 _WRITTEN: Final = ["insert", "update", "replace"]
 _NOBODY: Final[Mapping[str, Any]] = {}
+_MILESTONES: Final[Mapping[str, Any]] = {"ns.coll": CHECKPOINTS, "operationType": "update"}
+"""Each transaction of the projection, which is of a thousand documents or so, moves a checkpoint. Streams let
+these through: batches fill up, so that no round trip takes long where nothing wanted was written for long."""
 
 
 class FeedEvent:
@@ -110,35 +113,40 @@ class Feed:
             "$or": [
                 {"ns.coll": FEED, "operationType": "insert"},
                 {"ns.coll": {"$in": others}, "operationType": {"$in": _WRITTEN}},
+                _MILESTONES,
             ]
         }
         begin = from_now() if after is None else at_the_time_of(after)
         return NewsStream(ChangeStream(self._connection, matching, begin), after)
 
     def order_events(self, after: Position, *, order_id: str | None, customer_id: str | None) -> "NewsStream":
-        """Order events from right behind `after` on, of one order or of one customer if given."""
-        wanted: dict[str, Any] = {}
+        """Order events from right behind `after` on, of one order or of one customer if given.
+
+        `after` may be what a caller says.
+        """
+        wanted: dict[str, Any] = {"ns.coll": FEED, "operationType": "insert"}
         if order_id is not None:
             wanted["fullDocument.orderId"] = order_id
         if customer_id is not None:
             wanted["fullDocument.customerId"] = customer_id
-        matching = {
-            "ns.coll": FEED,
-            "operationType": "insert",
-            # the server must find the event it begins behind, even if that one would not be wanted
-            "$or": [wanted, {"_id._data": after}],
-        }
-        return NewsStream(ChangeStream(self._connection, matching, right_behind(after)), after)
+        matching = {"$or": [wanted, _MILESTONES]}
+        stream = ChangeStream(self._connection, matching, at_the_time_of(after))
+        return NewsStream(stream, after, partial(require, self._connection, after))
 
 
 class NewsStream:
     """A change stream of news; enter it to open it. `CannotResumeError` when it can't begin there."""
 
-    def __init__(self, stream: ChangeStream, after: Position | None) -> None:
+    def __init__(
+        self, stream: ChangeStream, after: Position | None, first: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._stream = stream
         self._after = after or ""
+        self._first = first
 
     async def __aenter__(self) -> Self:
+        if self._first is not None:
+            await self._first()
         await self._stream.__aenter__()
         return self
 
@@ -154,9 +162,9 @@ class NewsStream:
         touched: list[tuple[Literal["customers", "products"], str]] = []
         moved = False
         for change in changes.changes:
-            if change["_id"]["_data"] <= self._after:
-                continue
             collection: str = change["ns"]["coll"]
+            if collection == CHECKPOINTS or change["_id"]["_data"] <= self._after:
+                continue
             if collection == FEED:
                 events.append(FeedEvent(change))
             elif collection == GENERATIONS:

@@ -48,7 +48,11 @@ class LiveGeneration:
 
     async def pointer(self) -> Pointer:
         """The pointer as last seen; asks when none was."""
-        return self._known or self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
+        return self._known or await self.latest()
+
+    async def latest(self) -> Pointer:
+        """The pointer as it is now. A read from before a switch may go on telling the others the old one."""
+        return self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
 
     def moved(self) -> None:
         """Forget what is known: the pointer was written."""
@@ -57,7 +61,7 @@ class LiveGeneration:
     async def why_not_ready(self) -> str | None:
         """Why nothing can be read, in words for anybody; None when documents can be read."""
         try:
-            self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
+            await self.latest()
         except NoReadModelsError:
             return "it holds no read models yet"
         except DocumentsAwayError:

@@ -42,7 +42,8 @@ class Hub:
         self._names = names
         self._position: Position | None = None
         self._settled = asyncio.Event()
-        self._beginnings = Beginnings()
+        self.beginnings: Final = Beginnings()
+        self.beat_seconds: Final = _BEAT_SECONDS
         self._remembered: deque[Message] = deque()
         self._remembered_after: Position = ""
         self._tasks: Sequence[asyncio.Task[None]] = ()
@@ -81,16 +82,25 @@ class Hub:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.sleep(self.beat_seconds)
+            reached = self._reached()
             for subscriptions in self._subscriptions.values():
                 for subscription in subscriptions:
-                    subscription.beat()
+                    subscription.beat(reached)
+
+    def _reached(self) -> Position | None:
+        """Up to where everything has been offered; None in the middle of a transaction."""
+        if self._position is None or not self._settled.is_set():
+            return None
+        return self.beginnings.behind(self._position)
 
     async def _follow(self) -> None:
         """Read news until the pointer moves, from where the last reading ended."""
-        pointer = await self._live.pointer()
+        pointer = await self._live.latest()
         try:
             async with self._feed.all_news(pointer, self._position) as stream:
+                if await self._live.latest() != pointer:
+                    return  # it moved before this stream stood, which may not tell
                 # whatever changed before this stream stood is seen by looking again
                 self._arrivals.anything_may_have_changed()
                 while True:
@@ -107,7 +117,7 @@ class Hub:
         if self._position is None:
             self._remembered_after = news.position
         self._position = news.position
-        self._beginnings.learn(news.position)
+        self.beginnings.learn(news.position)
         for kind, document_id in news.touched:
             if kind == CUSTOMERS:
                 self._names.changed(document_id)
@@ -155,7 +165,7 @@ class Hub:
         except TimeoutError:
             raise DocumentsAwayError("the feed is not being followed") from None
         assert self._position is not None
-        return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
+        return self._add(Subscription(wanted, self.beginnings.behind(self._position)))
 
     def can_be(self, position: Position) -> bool:
         """Whether a stream can go on there: the feed is kept for a day, and the future has no positions.

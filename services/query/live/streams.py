@@ -1,56 +1,31 @@
 """Live streams, from their beginning: fresh ones, and those that go on after a message."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from types import TracebackType
 from typing import Final, Self
-
-from opentelemetry.trace import Span, SpanKind
 
 from services.query.documents.changes import Position
 from services.query.documents.errors import CannotResumeError
 from services.query.documents.feed import Feed, NewsStream
+from services.query.live.beating import beating
 from services.query.live.cursors import cursor_of, position_of
 from services.query.live.hub import Hub
 from services.query.live.messages import Message, Namer
-from services.query.live.subscription import Ended, Subscription, TooSlowError
+from services.query.live.parts import Beat, Beginning, Part, Sent, beat_at, span_of
+from services.query.live.subscription import (
+    LONGEST_STUCK_SECONDS,
+    MOST_TAKEN,
+    Ended,
+    Subscription,
+    TooSlowError,
+)
 from services.query.live.wanted import Wanted
-from shared.telemetry.tracing import start_span
 
 _READERS: Final = 8
 """How many streams may read history at the same moment."""
 _WAIT_MS: Final = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message to be sent."""
-
-    cursor: str
-    json: bytes
-    span: Span | None
-    """To be ended when it is sent; None when nobody traces."""
-
-
-def sent(messages: Sequence[Sent]) -> None:
-    """They have left the process."""
-    for message in messages:
-        if message.span is not None:
-            message.span.end()
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """Where the stream begins: after the given cursor, or anew because that could not be used."""
-
-    cursor: str
-    reset: bool
-
-
-Part = Beginning | Sequence[Sent]
-"""What comes down a stream; no messages at all are a sign of life."""
 
 
 class LiveStreams:
@@ -88,6 +63,8 @@ class LiveStream:
         self._cursor = cursor
         self._beginning: Beginning | None = None
         self._history: NewsStream | None = None
+        self._read_up_to: Position = ""
+        self._sent_up_to: Position = ""
         self._subscription: Subscription | None = None
         self._stack = AsyncExitStack()
         self.on_too_slow: Callable[[], None] | None = None
@@ -128,6 +105,7 @@ class LiveStream:
                     self._history = await self._stack.enter_async_context(history)
             except CannotResumeError:
                 return
+            self._read_up_to = self._sent_up_to = position
         self._beginning = Beginning(self._cursor, reset=False)
 
     def _join(self, position: Position) -> bool:
@@ -150,45 +128,56 @@ class LiveStream:
         assert self._beginning is not None
         yield self._beginning
         if self._history is not None:
-            async for messages in self._catch_up(self._history):
-                yield await self._named(messages)
+            caught_up = beating(self._catch_up(self._history), self._streams.hub.beat_seconds)
+            async with aclosing(caught_up) as parts:
+                async for old in parts:
+                    with self._cut_off_when_stuck():
+                        yield old or self._beat()
         while True:
             assert self._subscription is not None
             messages = await self._subscription.take()
             if self._subscription.ended is Ended.TOO_SLOW:
                 # it may have been before anybody listened for it, and there is nothing to wait for any more
                 raise TooSlowError
-            named = await self._named(messages)
+            reached = self._subscription.reached
+            named = await self._named(messages) if messages else None
             self._subscription.sending()
-            yield named
+            yield named or beat_at(reached)
             if self._subscription.ended is Ended.LOST:
                 self._cursor = self._cursor or ""
                 await self._begin()
                 yield self._beginning
 
-    async def _catch_up(self, history: NewsStream) -> AsyncGenerator[Sequence[Message], None]:
+    async def _catch_up(self, history: NewsStream) -> AsyncGenerator[Sequence[Sent], None]:
         joined = False
         while not joined:
             async with self._streams.readers:
                 news = await history.next(_WAIT_MS)
             messages = [Message(event) for event in news.events if self._wanted.matches(event)]
-            if messages:
-                yield messages
+            for start in range(0, len(messages), MOST_TAKEN):
+                some = messages[start : start + MOST_TAKEN]
+                yield await self._named(some)
+                self._sent_up_to = some[-1].event.position
+            self._read_up_to = news.position
             joined = self._join(news.position)
         await self._stack.aclose()
 
+    def _beat(self) -> Beat:
+        """While it catches up: it may have sent a part of the moment that it has come to."""
+        before = self._streams.hub.beginnings.before(self._read_up_to)
+        return beat_at(before if before is not None and before > self._sent_up_to else None)
+
+    @contextmanager
+    def _cut_off_when_stuck(self) -> Generator[None, None, None]:
+        """What happens within is up to the reader. Later its subscription cuts it off."""
+        cut = asyncio.get_running_loop().call_later(LONGEST_STUCK_SECONDS, self._too_slow)
+        try:
+            yield
+        finally:
+            cut.cancel()
+
     async def _named(self, messages: Sequence[Message]) -> Sequence[Sent]:
-        if not messages:
-            return ()
         told = await self._streams.namer.named(messages)
         return [
-            Sent(message.cursor, json, _span(message)) for message, json in zip(messages, told, strict=True)
+            Sent(message.cursor, json, span_of(message)) for message, json in zip(messages, told, strict=True)
         ]
-
-
-def _span(message: Message) -> Span | None:
-    trace = message.event.trace
-    if trace is None:
-        return None
-    attributes = {"orders.event": message.event.type, "orders.stream": f"orders/{message.event.order_id}"}
-    return start_span(f"push {message.event.type}", trace, SpanKind.PRODUCER, attributes)

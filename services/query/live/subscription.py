@@ -16,8 +16,9 @@ MOST_WAITING: Final = 10_000
 MOST_WHILE_STUCK: Final = 1000
 """As many for a reader that does not take what it is sent. A burst alone makes nobody slow."""
 _STUCK_SECONDS: Final = 0.5
-_LONGEST_STUCK_SECONDS: Final = 20.0
-_MOST_TAKEN: Final = 100
+LONGEST_STUCK_SECONDS: Final = 20.0
+"""A reader that takes nothing for this long is cut off, however little waits for it."""
+MOST_TAKEN: Final = 100
 
 
 class Ended(Enum):
@@ -44,6 +45,8 @@ class Subscription:
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._beat_due = False
+        self.reached: Position | None = None
+        """With a beat: up to where the stream has told all that it wants."""
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
@@ -71,10 +74,13 @@ class Subscription:
             if self.on_too_slow is not None:
                 self.on_too_slow()
 
-    def beat(self) -> None:
+    def beat(self, offered_up_to: Position | None = None) -> None:
         """Let the stream show that it lives; end it if its reader has not for long."""
-        if not self.ended and self._stuck_for() > _LONGEST_STUCK_SECONDS:
+        if not self.ended and self._stuck_for() > LONGEST_STUCK_SECONDS:
             self.end(Ended.TOO_SLOW)
+        # what waits will tell better, and a stream that joined further on must not go back
+        behind = self._waiting or offered_up_to is None or offered_up_to <= self.after
+        self.reached = None if behind else offered_up_to
         self._beat_due = True
         self._arrived.set()
 
@@ -86,7 +92,7 @@ class Subscription:
         """The next messages; none when there is a beat to send, or when it has ended."""
         self._sending_since = None
         await self._arrived.wait()
-        most = 0 if self._beat_due else _MOST_TAKEN
+        most = 0 if self._beat_due else MOST_TAKEN
         self._beat_due = False
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
         if not self._waiting and not self.ended:

@@ -1,0 +1,198 @@
+"""Live streams that go on after a message of long ago."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+import pytest_asyncio
+
+from services.query.arrivals import Arrivals
+from services.query.documents.changes import Position
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.feed import Feed
+from services.query.documents.generations import LiveGeneration, Pointer
+from services.query.live import hub as live_hub
+from services.query.live import streams as live_streams
+from services.query.live.cursors import cursor_of, position_of
+from services.query.live.hub import Hub
+from services.query.live.lasting import Over, lasting
+from services.query.live.messages import Namer
+from services.query.live.parts import Beat, Beginning
+from services.query.live.streams import LiveStreams
+from services.query.live.wanted import Wanted
+from shared.auth import Principal
+from shared.documents import CHECKPOINTS, FEED, ORDERS, collection, version_id
+from tests.query_service import Document, Store, order_document, order_id, store_of
+
+pytestmark = pytest.mark.integration
+
+_TOGETHER = 200
+_WAIT_MS = 50
+
+
+@pytest_asyncio.fixture
+async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]:
+    async with store_of(mongodb_url, mongodb_database) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
+    async with Connection(mongodb_url, mongodb_database) as opened:
+        yield opened
+
+
+@pytest.fixture
+def feed(connection: Connection) -> Feed:
+    return Feed(connection)
+
+
+def fed(number: int, customer: str) -> Document:
+    """What the feed says of a new order."""
+    identity = {"_id": version_id(order_id(number), 1), "orderId": order_id(number)}
+    order = order_document(number, customer)
+    return {
+        **identity,
+        "customerId": customer,
+        "version": 1,
+        "type": "OrderCreated",
+        "traceparent": None,
+        "order": order,
+    }
+
+
+async def write(store: Store, name: str, documents: list[Document]) -> None:
+    """Write as the projection does: many documents to a transaction, which moves a checkpoint."""
+    async with await store.database.client.start_session() as session:
+        for start in range(0, len(documents), _TOGETHER):
+            async with session.start_transaction():
+                together = documents[start : start + _TOGETHER]
+                await store.database[name].insert_many(together, session=session)
+                await store.database[CHECKPOINTS].update_one(
+                    {"_id": "1|orders|0"}, {"$inc": {"offset": len(together)}}, session=session
+                )
+
+
+@pytest_asyncio.fixture
+async def begin(store: Store, feed: Feed) -> Position:
+    """Where the first order of Ada stands."""
+    await store.collection(CHECKPOINTS).insert_one({"_id": "1|orders|0", "offset": 0})
+    async with feed.all_news(Pointer("1", {}), None) as stream:
+        await store.collection(FEED).insert_one(fed(0, "ada"))
+        while not (news := await stream.next(_WAIT_MS)).events:
+            pass
+        return news.events[0].position
+
+
+async def steps(feed: Feed, begin: Position, last: str, *, everything: bool) -> list[list[str]]:
+    """Whose orders each round trip tells of, up to the last order."""
+    stream = (
+        feed.all_news(Pointer("1", {}), begin)
+        if everything
+        else feed.order_events(begin, order_id=None, customer_id="ada")
+    )
+    told: list[list[str]] = []
+    async with stream as news:
+        while last not in (told or [[]])[-1]:
+            told.append([event.order_id for event in (await news.next(_WAIT_MS)).events])
+    return told
+
+
+async def test_a_long_history_of_others_is_read_in_steps(store: Store, feed: Feed, begin: Position) -> None:
+    """Else the server reads all of it before it answers, and who waits only so long never gets there."""
+    await write(store, FEED, [fed(number, "bob") for number in range(1, 24_001)])
+    await write(store, FEED, [fed(90_000, "ada")])
+    told = await steps(feed, begin, order_id(90_000), everything=False)
+    assert [order for step in told for order in step] == [order_id(90_000)]
+    assert len(told) > 1
+
+
+async def test_so_is_a_long_rebuild(store: Store, feed: Feed, begin: Position) -> None:
+    rebuilt = [order_document(number, "bob") for number in range(1, 24_001)]
+    await write(store, collection(ORDERS, "2"), rebuilt)
+    await write(store, FEED, [fed(90_000, "ada")])
+    told = await steps(feed, begin, order_id(90_000), everything=True)
+    assert [order for step in told for order in step] == [order_id(90_000)]
+    assert len(told) > 1
+
+
+async def test_a_stream_goes_on_in_the_middle_of_a_transaction(
+    store: Store, feed: Feed, begin: Position
+) -> None:
+    orders = [order_id(number) for number in range(1, 11)]
+    await write(store, FEED, [fed(number, "ada") for number in range(1, 11)])
+    places = [begin]
+    async with feed.all_news(Pointer("1", {}), begin) as stream:
+        while len(places) <= len(orders):
+            places += [event.position for event in (await stream.next(_WAIT_MS)).events]
+    for told, place in enumerate(places[:-1]):
+        steps_on = await steps(feed, place, orders[-1], everything=False)
+        assert [order for step in steps_on for order in step] == orders[told:]
+
+
+@pytest_asyncio.fixture
+async def streams(
+    connection: Connection, feed: Feed, begin: Position, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LiveStreams]:
+    """Streams of a service that was started after what `begin` is the place of."""
+    monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.05)
+    live = LiveGeneration(connection)
+    async with Customers(live) as customers, Hub(feed, live, Arrivals(), customers.names) as hub:
+        await hub.begin(ADAS)
+        assert hub.join(ADAS, begin) is None
+        yield LiveStreams(hub, feed, Namer(customers.names))
+
+
+ADAS = Wanted(owner="ada", order_id=None, customer_id=None, status=None)
+
+
+async def test_a_stream_that_catches_up_shows_that_it_lives(
+    store: Store, begin: Position, streams: LiveStreams
+) -> None:
+    """And how far it has come, without naming the orders of others."""
+    await write(store, FEED, [fed(number, "bob") for number in range(1, 201)])
+    async with streams.open(ADAS, cursor_of(begin)) as stream, aclosing(stream.parts()) as parts:
+        assert await anext(parts) == Beginning(cursor_of(begin), reset=False)
+        async with asyncio.timeout(10):
+            # nobody may read history now
+            for _ in range(8):
+                await streams.readers.acquire()
+            assert isinstance(await anext(parts), Beat)
+            assert isinstance(await anext(parts), Beat)
+            for _ in range(8):
+                streams.readers.release()
+            while (beat := await anext(parts)) == Beat(None):
+                pass
+            await store.collection(FEED).insert_one(fed(90_000, "ada"))
+            while isinstance(told := await anext(parts), Beat):
+                pass
+    assert isinstance(beat, Beat)
+    assert beat.cursor is not None
+    assert len(beat.cursor) < 40
+    assert begin < (position_of(beat.cursor) or "")
+    assert not isinstance(told, Beginning)
+    assert (position_of(beat.cursor) or "") < (position_of(told[0].cursor) or "")
+
+
+async def test_a_reader_that_is_stuck_in_old_messages_is_cut_off(
+    store: Store, begin: Position, streams: LiveStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_streams, "LONGEST_STUCK_SECONDS", 0.1)
+    monkeypatch.setattr(streams.hub, "beat_seconds", 60)
+    await store.collection(FEED).insert_one(fed(1, "ada"))
+    async with streams.open(ADAS, cursor_of(begin)) as stream, asyncio.timeout(10):
+
+        async def sending() -> None:
+            async with aclosing(stream.parts()) as parts:
+                assert isinstance(await anext(parts), Beginning)
+                assert not isinstance(await anext(parts), Beginning | Beat)
+                await asyncio.Event().wait()
+
+        async def staying() -> None:
+            await asyncio.Event().wait()
+
+        ada = Principal("ada", frozenset(), time.time() + 60)
+        assert await lasting(stream, ada, sending(), staying()) is Over.TOO_SLOW

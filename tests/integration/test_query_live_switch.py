@@ -1,0 +1,88 @@
+"""Whoever follows the live generation's documents follows them through any switch."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+
+from services.query.arrivals import Arrivals
+from services.query.documents.connecting import Connection
+from services.query.documents.customers import Customers
+from services.query.documents.feed import Feed
+from services.query.documents.generations import LiveGeneration, Pointer
+from services.query.live.hub import Hub
+from services.query.live.wanted import Wanted
+from tests.query_service import Store, store_of
+
+pytestmark = pytest.mark.integration
+
+EVERYTHING = Wanted(owner=None, order_id=None, customer_id=None, status=None)
+
+
+class ToldOfThePast(LiveGeneration):
+    """A read from before the switch comes back right after it was told."""
+
+    def moved(self) -> None:
+        before = self._known
+        super().moved()
+        self._known = before
+
+
+class SwitchedMeanwhile(LiveGeneration):
+    """Generations are switched right after the pointer was read for the first time."""
+
+    def __init__(self, connection: Connection, store: Store) -> None:
+        super().__init__(connection)
+        self._store = store
+
+    async def latest(self) -> Pointer:
+        pointer = await super().latest()
+        if self._store.generation == "1":
+            await self._store.point_to("2")
+        return pointer
+
+
+@pytest_asyncio.fixture
+async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]:
+    async with store_of(mongodb_url, mongodb_database) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
+    async with Connection(mongodb_url, mongodb_database) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def following(connection: Connection, live: LiveGeneration) -> AsyncIterator[Arrivals]:
+    """A hub that follows the news; gives whom it tells."""
+    arrivals = Arrivals()
+    async with Customers(live) as customers, Hub(Feed(connection), live, arrivals, customers.names) as hub:
+        await hub.begin(EVERYTHING)
+        yield arrivals
+
+
+async def test_an_old_pointer_that_is_learned_again_misleads_nobody(
+    store: Store, connection: Connection
+) -> None:
+    live = ToldOfThePast(connection)
+    async with following(connection, live) as arrivals, asyncio.timeout(10):
+        await live.pointer()
+        with arrivals.expecting("products", "lamp") as expected:
+            await store.point_to("2")
+            # the switch itself has everybody look again
+            await expected.changed.wait()
+            expected.changed.clear()
+            await store.put_product("lamp")
+            await expected.changed.wait()
+
+
+async def test_a_switch_before_the_first_news_is_noticed(store: Store, connection: Connection) -> None:
+    live = SwitchedMeanwhile(connection, store)
+    async with following(connection, live) as arrivals, asyncio.timeout(10):
+        with arrivals.expecting("products", "lamp") as expected:
+            await store.put_product("lamp")
+            await expected.changed.wait()

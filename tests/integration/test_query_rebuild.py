@@ -1,0 +1,166 @@
+"""A rebuild, its switch and a rollback, as seen by those who read over the query service: not at all."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+
+from shared.events import ProductListed
+from shared.money import Money
+from tests.integration.test_projection import names
+from tests.integration.test_projection_rebuild import live, orders_arriving
+from tests.projecting import World, created, shipped, world
+from tests.query_service import STAFF, serving
+from tests.relaying import remake_topics
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+
+
+@dataclass
+class Service:
+    """A query service over what a projection writes."""
+
+    around: World
+    url: str
+    client: httpx.AsyncClient
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """Ask as staff."""
+        return await self.client.get(path, headers={**STAFF, **headers})
+
+    async def waiting(self) -> bool:
+        """Whether a request waits for a document."""
+        return "query_waiting_requests 1.0" in (await self.client.get("/metrics")).text
+
+
+@pytest_asyncio.fixture
+async def service(kafka: Server, mongodb: Server, tmp_path: Path) -> AsyncIterator[Service]:
+    """Everything at work, with a hundred orders."""
+    await remake_topics(kafka.url)
+    async with world(kafka.url, mongodb.url, tmp_path) as around:
+        await (await around.projection()).ready()
+        orders = names(100)
+        await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+        await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
+        await around.projected(200)
+        async with (
+            serving(mongodb.url, around.database.name) as url,
+            httpx.AsyncClient(base_url=url, timeout=40) as client,
+        ):
+            running = Service(around, url, client)
+
+            async def followed() -> bool:
+                return (await client.head("/orders/stream", headers=STAFF)).status_code == 200
+
+            await eventually(followed, "the feed is followed")
+            yield running
+
+
+@dataclass
+class Seen:
+    """What a reader saw."""
+
+    rounds: int = 0
+    order_counts: list[int] = field(default_factory=list)
+    generations: set[str] = field(default_factory=set)
+
+
+@asynccontextmanager
+async def reading(service: Service) -> AsyncIterator[Seen]:
+    """Reads all the time: no answer may fail, lack anything, or be another one where nothing changed."""
+    seen = Seen()
+    stopping = asyncio.Event()
+    etag = (await service.get("/orders/o1")).headers["etag"]
+
+    async def read() -> None:
+        while not stopping.is_set():
+            seen.generations.add(await live(service.around))
+            order = await service.get("/orders/o1")
+            assert (order.status_code, order.json()["version"], order.headers["etag"]) == (200, 2, etag)
+            again = await service.get("/orders/o1", **{"If-None-Match": etag})
+            assert again.status_code == 304
+            page = await service.get("/orders?customerId=ada&limit=10")
+            assert (page.status_code, len(page.json()["data"])) == (200, 10)
+            history = await service.get("/orders/o1/history")
+            assert [entry["version"] for entry in history.json()["data"]] == [1, 2]
+            summary = await service.get("/customers/ada/summary")
+            assert summary.status_code == 200
+            seen.order_counts.append(summary.json()["orderCount"])
+            seen.rounds += 1
+
+    task = asyncio.create_task(read())
+    try:
+        yield seen
+    finally:
+        stopping.set()
+        await task
+
+
+@asynccontextmanager
+async def listening(service: Service) -> AsyncIterator[dict[str, list[int]]]:
+    """The versions that a WebSocket told of each order, in the order in which it did."""
+    told: defaultdict[str, list[int]] = defaultdict(list)
+
+    async def listen(opened: ClientConnection) -> None:
+        async for text in opened:
+            order = json.loads(text)["order"]
+            told[order["id"]].append(order["version"])
+
+    address = service.url.replace("http", "ws") + "/ws"
+    async with connect(address, additional_headers=STAFF) as opened:
+        assert json.loads(await opened.recv())["type"] == "ready"
+        task = asyncio.create_task(listen(opened))
+        try:
+            yield told
+            assert not task.done(), "the stream ended"
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def waiting_for(service: Service, product: str) -> AsyncIterator[None]:
+    """A request that waits for a product while entered, and is answered once that is listed."""
+    asked = asyncio.create_task(service.get(f"/products/{product}?minVersion=1", Prefer="wait=30"))
+    try:
+        await eventually(service.waiting, "the request waits")
+        yield
+        assert not asked.done()
+        event = ProductListed(product_id=product, name="Desk", price=Money(100))
+        await service.around.topics.publish("products", [(product, 1, event)])
+        answer = await asyncio.wait_for(asked, 10)
+        assert (answer.status_code, answer.json()["version"]) == (200, 1)
+    finally:
+        asked.cancel()
+
+
+async def test_nobody_who_reads_notices_a_rebuild_or_a_rollback(service: Service) -> None:
+    around = service.around
+    async with listening(service) as told:
+        async with orders_arriving(around, "new") as arriving, reading(service) as seen:
+            for command, after in (("rebuild", "1-2"), ("rollback", "1-1")):
+                async with waiting_for(service, f"desk-{command}"):
+                    status, said = await around.command(command)
+                    assert status == 0, said
+                    assert await live(around) == after
+        assert seen.generations == {"1-1", "1-2"}
+        assert seen.rounds > 10
+        assert seen.order_counts == sorted(seen.order_counts)
+        assert seen.order_counts[-1] > seen.order_counts[0] >= 100
+
+        async def all_told() -> bool:
+            return sum(map(len, told.values())) >= 2 * len(arriving)
+
+        await eventually(all_told, "every event is told", 30)
+        assert Counter(map(tuple, told.values())) == {(1, 2): len(arriving)}
+        assert set(told) == set(arriving)
