@@ -1,4 +1,4 @@
-"""A rebuild, its switch and a rollback, as seen by those who read over the query service: not at all."""
+"""What those who read over the query service see of a rebuild or of a renaming: none of it."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
-from shared.events import ProductListed
+from shared.events import CustomerDetailsChanged, CustomerRegistered, ProductListed
 from shared.money import Money
 from tests.integration.test_projection import names
 from tests.integration.test_projection_rebuild import live, orders_arriving
@@ -164,3 +164,41 @@ async def test_nobody_who_reads_notices_a_rebuild_or_a_rollback(service: Service
         await eventually(all_told, "every event is told", 30)
         assert Counter(map(tuple, told.values())) == {(1, 2): len(arriving)}
         assert set(told) == set(arriving)
+
+
+async def test_a_renamed_customer_is_no_news_of_its_ten_thousand_orders(service: Service) -> None:
+    around = service.around
+    many = names(10_000, "many")
+
+    def named(name: str) -> str:
+        return around.keys.encrypted("ada", name)
+
+    async with listening(service) as told:
+        registered = CustomerRegistered(customer_id="ada", name=named("Ada"), email=named("a@example.com"))
+        await around.topics.publish("customers", [("ada", 1, registered)])
+        await around.topics.publish("orders", [(order, 1, created(order)) for order in many])
+        # every second one is shipped after the new name, so that both stand in the same batches
+        changed = CustomerDetailsChanged(
+            customer_id="ada", name=named("Countess"), email=named("c@example.com")
+        )
+        await around.topics.publish("customers", [("ada", 2, changed)])
+        await around.topics.publish("orders", [(order, 2, shipped(order)) for order in many[::2]])
+
+        async def all_told() -> bool:
+            return sum(map(len, told.values())) >= 15_000
+
+        await eventually(all_told, "every event is told", 60)
+
+        async def renamed() -> bool:
+            page = (await service.get("/orders?customerId=ada&limit=100")).json()["data"]
+            return {order["customerName"] for order in page} == {"Countess"}
+
+        await eventually(renamed, "the orders carry the new name")
+        # whatever the renaming would send is sent before this one
+        await around.topics.publish("orders", [("last", 1, created("last"))])
+
+        async def last_told() -> bool:
+            return "last" in told
+
+        await eventually(last_told, "the last one is told")
+    assert Counter(map(tuple, told.values())) == {(1, 2): 5000, (1,): 5001}
