@@ -400,33 +400,6 @@ async def test_comments_come_as_heartbeats(
                 await anext(comments)
 
 
-async def test_a_heartbeat_says_where_a_silent_stream_would_go_on(
-    mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.1)
-    async with query_system(mongodb_url, mongodb_database) as system:
-        async with socket(system.url) as everything:
-            await heard(everything)
-            async with asyncio.timeout(15), system.client.stream("GET", "/orders/stream", headers=ADA) as own:
-                lines = own.aiter_lines()
-                await anext(lines)
-                await system.store.put_order(order_document(1, "bob"))
-                bobs = (await heard(everything))["id"]
-                cursor = ""
-                while (position_of(cursor) or "") <= (position_of(bobs) or ""):
-                    line = await anext(lines)
-                    assert line == "" or line.startswith((":", "id: "))
-                    cursor = line.removeprefix("id: ") if line.startswith("id: ") else cursor
-            assert len(cursor) < 40, "it names nobody's order"
-        await system.store.put_order(order_document(2, "bob"))
-        async with serving(mongodb_url, mongodb_database) as other:
-            await eventually(lambda: followed(other), "the other follows")
-            for url in (system.url, other):
-                async with socket(url, query=f"cursor={cursor}") as again:
-                    assert await heard(again) == {"id": cursor, "type": "ready"}
-                    assert (await heard(again))["order"]["id"] == order_id(2)
-
-
 async def test_the_beginning_names_nobody_elses_order(system: System) -> None:
     await system.store.put_order(order_document(77, "bob"))
     async with socket(system.url, ADA) as opened:

@@ -68,16 +68,6 @@ def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
     assert beginnings.behind(MARK) == MARK
 
 
-def test_a_place_before_a_moment_names_no_order_either() -> None:
-    beginnings = Beginnings()
-    assert beginnings.before(EVENT) is None
-    beginnings.learn(MARK)
-    before = beginnings.before(EVENT)
-    assert before is not None
-    assert len(before) == len(MARK)
-    assert EVENT.replace("000000042B", "000000032B") < before < EVENT
-
-
 def wanted(caller: Principal, **filters: str) -> Wanted:
     given_filters: Mapping[str, Any] = {"order_id": None, "customer_id": None, "status": None, **filters}
     return Wanted.by(caller, **given_filters)
@@ -132,19 +122,6 @@ async def test_a_beat_is_not_lost_among_messages() -> None:
     subscription.beat()
     async with asyncio.timeout(5):
         assert [list(await subscription.take()) for _ in range(2)] == [[], [message]]
-
-
-async def test_a_beat_tells_how_far_the_stream_has_come_unless_messages_will() -> None:
-    further = EVENT.replace("000000042B", "000000052B")
-    subscription = Subscription(wanted(STAFF), EVENT)
-    subscription.beat(further)
-    assert subscription.reached == further
-    for nothing_new in (None, MARK, EVENT):
-        subscription.beat(nothing_new)
-        assert subscription.reached is None
-    subscription.offer(Message(event(further)))
-    subscription.beat(further)
-    assert subscription.reached is None
 
 
 async def test_work_that_takes_its_time_shows_that_it_lives() -> None:

@@ -37,10 +37,10 @@ def seconds_of(position: Position) -> int:
 
 
 class Beginnings:
-    """Where streams begin and go on: at a position, without naming the order whose event stands there.
+    """Where new streams begin: behind a position, without naming the order whose event stands there.
 
-    The order may be another customer's. So the place is a high-water mark at the position's time or right
-    behind, which holds nothing more of it, made after the pattern of one that the server told.
+    The order may be another customer's. So the beginning is a high-water mark right behind the position's
+    time, which holds nothing more of it, made after the pattern of one that the server told.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,3 @@ class Beginnings:
         if len(position) <= _SHORT or self._rest is None:
             return position
         return f"82{int(position[_TIME], 16) + 1:016X}{self._rest}"
-
-    def before(self, position: Position) -> Position | None:
-        """Where a stream goes on that has seen all changes before the moment of `position`."""
-        return None if self._rest is None else f"82{position[_TIME]}{self._rest}"

@@ -42,7 +42,7 @@ class Hub:
         self._names = names
         self._position: Position | None = None
         self._settled = asyncio.Event()
-        self.beginnings: Final = Beginnings()
+        self._beginnings: Final = Beginnings()
         self.beat_seconds: Final = _BEAT_SECONDS
         self._remembered: deque[Message] = deque()
         self._remembered_after: Position = ""
@@ -83,16 +83,9 @@ class Hub:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.beat_seconds)
-            reached = self._reached()
             for subscriptions in self._subscriptions.values():
                 for subscription in subscriptions:
-                    subscription.beat(reached)
-
-    def _reached(self) -> Position | None:
-        """Up to where everything has been offered; None in the middle of a transaction."""
-        if self._position is None or not self._settled.is_set():
-            return None
-        return self.beginnings.behind(self._position)
+                    subscription.beat()
 
     async def _follow(self) -> None:
         """Read news until the pointer moves, from where the last reading ended."""
@@ -117,7 +110,7 @@ class Hub:
         if self._position is None:
             self._remembered_after = news.position
         self._position = news.position
-        self.beginnings.learn(news.position)
+        self._beginnings.learn(news.position)
         for kind, document_id in news.touched:
             if kind == CUSTOMERS:
                 self._names.changed(document_id)
@@ -165,7 +158,7 @@ class Hub:
         except TimeoutError:
             raise DocumentsAwayError("the feed is not being followed") from None
         assert self._position is not None
-        return self._add(Subscription(wanted, self.beginnings.behind(self._position)))
+        return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
 
     def can_be(self, position: Position) -> bool:
         """Whether a stream can go on there: the feed is kept for a day, and the future has no positions.

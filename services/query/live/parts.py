@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import Span, SpanKind
 
-from services.query.documents.changes import Position
-from services.query.live.cursors import cursor_of
 from services.query.live.messages import Message
 from shared.telemetry.tracing import start_span
 
@@ -36,20 +34,8 @@ class Beginning:
     reset: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A sign of life, and where to go on after it if that can be told."""
-
-    cursor: str | None
-
-
-Part = Beginning | Beat | Sequence[Sent]
-"""What comes down a stream."""
-
-
-def beat_at(reached: Position | None) -> Beat:
-    """A beat that says how far the stream has come."""
-    return Beat(None if reached is None else cursor_of(reached))
+Part = Beginning | Sequence[Sent]
+"""What comes down a stream; no messages at all are a sign of life."""
 
 
 def span_of(message: Message) -> Span | None:

@@ -13,11 +13,12 @@ from services.query.http.answering import Lag, lag_header, with_lag
 from services.query.http.endpoint import require_reading
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
-from services.query.live.parts import Beat, Beginning, Part, sent
+from services.query.live.parts import Beginning, Part, sent
 from services.query.live.streams import LiveStream, LiveStreams
 from shared.auth import Authenticator
 from shared.problems import unavailable
 
+_HEARTBEAT: Final = b": heartbeat\n\n"
 _LAST_WORDS_SECONDS: Final = 1.0
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
@@ -65,7 +66,7 @@ async def _send_all(stream: LiveStream, send: Send) -> None:
     async with aclosing(stream.parts()) as parts:
         async for part in parts:
             await send({"type": "http.response.body", "body": _spelled(part), "more_body": True})
-            if not isinstance(part, Beginning | Beat):
+            if not isinstance(part, Beginning):
                 sent(part)
 
 
@@ -75,9 +76,8 @@ def _spelled(part: Part) -> bytes:
         if not part.reset:
             return f"id: {cursor}\n\n".encode()
         return f"id: {cursor}\ndata: ".encode() + orjson.dumps({"id": cursor, "type": "reset"}) + b"\n\n"
-    if isinstance(part, Beat):
-        # an id without data sets the reader's last event id and tells its page nothing
-        return b": heartbeat\n" + (b"" if part.cursor is None else f"id: {part.cursor}\n".encode()) + b"\n"
+    if not part:
+        return _HEARTBEAT
     return b"".join(b"id: %s\ndata: %s\n\n" % (message.cursor.encode(), message.json) for message in part)
 
 

@@ -13,7 +13,7 @@ from services.query.live.beating import beating
 from services.query.live.cursors import cursor_of, position_of
 from services.query.live.hub import Hub
 from services.query.live.messages import Message, Namer
-from services.query.live.parts import Beat, Beginning, Part, Sent, beat_at, span_of
+from services.query.live.parts import Beginning, Part, Sent, span_of
 from services.query.live.subscription import (
     LONGEST_STUCK_SECONDS,
     MOST_TAKEN,
@@ -63,8 +63,6 @@ class LiveStream:
         self._cursor = cursor
         self._beginning: Beginning | None = None
         self._history: NewsStream | None = None
-        self._read_up_to: Position = ""
-        self._sent_up_to: Position = ""
         self._subscription: Subscription | None = None
         self._stack = AsyncExitStack()
         self.on_too_slow: Callable[[], None] | None = None
@@ -105,7 +103,6 @@ class LiveStream:
                     self._history = await self._stack.enter_async_context(history)
             except CannotResumeError:
                 return
-            self._read_up_to = self._sent_up_to = position
         self._beginning = Beginning(self._cursor, reset=False)
 
     def _join(self, position: Position) -> bool:
@@ -132,17 +129,16 @@ class LiveStream:
             async with aclosing(caught_up) as parts:
                 async for old in parts:
                     with self._cut_off_when_stuck():
-                        yield old or self._beat()
+                        yield old or ()
         while True:
             assert self._subscription is not None
             messages = await self._subscription.take()
             if self._subscription.ended is Ended.TOO_SLOW:
                 # it may have been before anybody listened for it, and there is nothing to wait for any more
                 raise TooSlowError
-            reached = self._subscription.reached
-            named = await self._named(messages) if messages else None
+            named = await self._named(messages)
             self._subscription.sending()
-            yield named or beat_at(reached)
+            yield named
             if self._subscription.ended is Ended.LOST:
                 self._cursor = self._cursor or ""
                 await self._begin()
@@ -155,17 +151,9 @@ class LiveStream:
                 news = await history.next(_WAIT_MS)
             messages = [Message(event) for event in news.events if self._wanted.matches(event)]
             for start in range(0, len(messages), MOST_TAKEN):
-                some = messages[start : start + MOST_TAKEN]
-                yield await self._named(some)
-                self._sent_up_to = some[-1].event.position
-            self._read_up_to = news.position
+                yield await self._named(messages[start : start + MOST_TAKEN])
             joined = self._join(news.position)
         await self._stack.aclose()
-
-    def _beat(self) -> Beat:
-        """While it catches up: it may have sent a part of the moment that it has come to."""
-        before = self._streams.hub.beginnings.before(self._read_up_to)
-        return beat_at(before if before is not None and before > self._sent_up_to else None)
 
     @contextmanager
     def _cut_off_when_stuck(self) -> Generator[None, None, None]:
@@ -177,6 +165,8 @@ class LiveStream:
             cut.cancel()
 
     async def _named(self, messages: Sequence[Message]) -> Sequence[Sent]:
+        if not messages:
+            return ()
         told = await self._streams.namer.named(messages)
         return [
             Sent(message.cursor, json, span_of(message)) for message, json in zip(messages, told, strict=True)

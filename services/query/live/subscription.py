@@ -45,8 +45,6 @@ class Subscription:
         self._waiting: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._beat_due = False
-        self.reached: Position | None = None
-        """With a beat: up to where the stream has told all that it wants."""
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
@@ -74,13 +72,10 @@ class Subscription:
             if self.on_too_slow is not None:
                 self.on_too_slow()
 
-    def beat(self, offered_up_to: Position | None = None) -> None:
+    def beat(self) -> None:
         """Let the stream show that it lives; end it if its reader has not for long."""
         if not self.ended and self._stuck_for() > LONGEST_STUCK_SECONDS:
             self.end(Ended.TOO_SLOW)
-        # what waits will tell better, and a stream that joined further on must not go back
-        behind = self._waiting or offered_up_to is None or offered_up_to <= self.after
-        self.reached = None if behind else offered_up_to
         self._beat_due = True
         self._arrived.set()
 

@@ -12,7 +12,7 @@ from services.query.http.endpoint import require_reading
 from services.query.http.problems import UPGRADE_REQUIRED
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
-from services.query.live.parts import Beat, Beginning, sent
+from services.query.live.parts import Beginning, sent
 from services.query.live.streams import LiveStream, LiveStreams
 from shared.auth import Authenticator, Principal
 from shared.problems import Problem, unavailable
@@ -89,7 +89,7 @@ async def _send_all(stream: LiveStream, send: Send) -> None:
             if isinstance(part, Beginning):
                 begin = orjson.dumps({"id": part.cursor, "type": "reset" if part.reset else "ready"})
                 await send({"type": "websocket.send", "text": begin.decode()})
-            elif not isinstance(part, Beat):  # the protocol has its own
+            else:
                 for message in part:
                     await send({"type": "websocket.send", "text": message.json.decode()})
                     sent([message])

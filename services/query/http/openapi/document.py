@@ -89,10 +89,7 @@ def _found(operation: Operation, *, with_body: bool) -> dict[str, Any]:
     if operation.tag == "live":
         text = {"schema": {"type": "string"}, "example": f"id: {LIVE_CURSOR}\n\n: heartbeat\n\n"}
         content = {"content": {operation.media_type: text}} if with_body else {}
-        note = (
-            "The stream. The `data:` of each event is a `Message`; a comment comes every 10 seconds, "
-            "with the `id:` to go on from where that can be told."
-        )
+        note = "The stream. The `data:` of each event is a `Message`; a comment comes every 10 seconds."
         return {"200": {"description": note, "headers": _headers(_READ[:2]), **content}}
     names = (*_READ, "Preference-Applied") if "prefer" in operation.parameters else _READ
     content = {"content": {operation.media_type: {"schema": schema, "example": example}}} if with_body else {}
