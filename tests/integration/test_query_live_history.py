@@ -25,24 +25,12 @@ from services.query.live.streams import LiveStreams
 from services.query.live.wanted import Wanted
 from shared.auth import Principal
 from shared.documents import CHECKPOINTS, FEED, ORDERS, collection, version_id
-from tests.query_service import Document, Store, order_document, order_id, store_of
+from tests.query_service import Document, Store, order_document, order_id
 
 pytestmark = pytest.mark.integration
 
 _TOGETHER = 200
 _WAIT_MS = 50
-
-
-@pytest_asyncio.fixture
-async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]:
-    async with store_of(mongodb_url, mongodb_database) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
-    async with Connection(mongodb_url, mongodb_database) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 
 from services.query.arrivals import Arrivals
 from services.query.documents.connecting import Connection
@@ -14,7 +13,7 @@ from services.query.documents.feed import Feed
 from services.query.documents.generations import LiveGeneration, Pointer
 from services.query.live.hub import Hub
 from services.query.live.wanted import Wanted
-from tests.query_service import Store, store_of
+from tests.query_service import Store
 
 pytestmark = pytest.mark.integration
 
@@ -42,18 +41,6 @@ class SwitchedMeanwhile(LiveGeneration):
         if self._store.generation == "1":
             await self._store.point_to("2")
         return pointer
-
-
-@pytest_asyncio.fixture
-async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]:
-    async with store_of(mongodb_url, mongodb_database) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
-    async with Connection(mongodb_url, mongodb_database) as opened:
-        yield opened
 
 
 @asynccontextmanager
