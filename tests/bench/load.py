@@ -132,7 +132,7 @@ async def open_loop(port: int, request: bytes, rate: float, seconds: float, conn
             if not callers[0].busy:
                 callers[0].send()
                 sent += 1
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the rate's own pace: nothing is waited for
     outcome.seconds = time.perf_counter() - started
     await asyncio.gather(*(caller.last_answer() for caller in callers))
     for caller in callers:

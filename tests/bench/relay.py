@@ -1,6 +1,5 @@
 """The relay: draining the outbox into Kafka, against a raw producer, in a small store and in a large one."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +11,7 @@ from deploy.local.state import free_ports
 from services.command.store.migrate import migrate
 from tests.bench.lines import Line
 from tests.bench.processes import finished, running
-from tests.servers import start_kafka, start_postgres
+from tests.servers import eventually, start_kafka, start_postgres
 
 EVENTS: Final = 40_000
 HISTORY: Final = 1_000_000
@@ -88,14 +87,19 @@ async def drained(environment: dict[str, str], count: int) -> float:
         await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
         running("services.command", "relay", environment={**environment, "PORT": str(port)}),
     ):
-        left = await _left(connection)
-        while left == count:
-            left = await _left(connection)
-            await asyncio.sleep(0.005)
-        started, first = time.perf_counter(), left
-        while left:
-            left = await _left(connection)
-            await asyncio.sleep(0.005)
+        first = count
+
+        async def begun() -> bool:
+            nonlocal first
+            first = await _left(connection)
+            return first < count
+
+        async def done() -> bool:
+            return await _left(connection) == 0
+
+        await eventually(begun, "the relay publishes", 60, every=0.005)
+        started = time.perf_counter()
+        await eventually(done, "the outbox is empty", 600, every=0.005)
         return first / (time.perf_counter() - started)
 
 

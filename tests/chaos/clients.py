@@ -39,13 +39,13 @@ class Client:
             _judge(order, await asyncio.gather(*(end(order) for end in endings)))
             if self.random.random() < 0.2:
                 await self.rename()
-            await asyncio.sleep(self.random.uniform(0, 0.15))
+            await asyncio.sleep(self.random.uniform(0, 0.15))  # people take their time
 
     async def sell(self) -> None:
         """Give products other prices."""
         while not self.is_over():
             await self.reprice(self.random.choice(list(self.ledger.products)))
-            await asyncio.sleep(self.random.uniform(0, 0.15))
+            await asyncio.sleep(self.random.uniform(0, 0.15))  # people take their time
 
     async def rename(self) -> None:
         """Take a name that nobody had before, the first one or another."""
@@ -119,7 +119,7 @@ async def _decided(who: Person, method: str, path: str, body: object, key: str) 
             if answer.status_code < 500 and answer.json().get("code") not in _UNDECIDED:
                 return answer
             last = answer.text
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # until it asks again, within its deadline
     raise AssertionError(f"{method} {path}, key {key}, was not decided in {_LONGEST_SECONDS} s: {last}")
 
 

@@ -22,7 +22,7 @@ async def befall(system: System, random: Random, is_over: Callable[[], bool]) ->
     killed: set[int] = set()
     async with asyncio.TaskGroup() as freezes:
         while not is_over():
-            await asyncio.sleep(random.uniform(0.2, 4.0))
+            await asyncio.sleep(random.uniform(0.2, 4.0))  # when it strikes is chance
             victim = random.choice(_VICTIMS)
             kind = random.choice(("kill", "kill", "moment", "long"))
             seconds = random.uniform(*(_LONG if kind == "long" else _MOMENT))

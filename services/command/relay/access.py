@@ -39,10 +39,10 @@ TOPIC_RIGHTS: Final[Mapping[Role, Mapping[AclOperation, tuple[str, ...]]]] = {
 SCRAM_ITERATIONS: Final = 8192
 EVERYTHING: Final = AclBindingFilter(
     ResourceType.ANY,
-    None,  # type: ignore[arg-type] # in a filter None is any
+    None,  # type: ignore[arg-type] # None is any in a filter, which the library's hint forgets
     ResourcePatternType.ANY,
-    None,  # type: ignore[arg-type] # any
-    None,  # type: ignore[arg-type] # any
+    None,  # type: ignore[arg-type] # the same
+    None,  # type: ignore[arg-type] # the same
     AclOperation.ANY,
     AclPermissionType.ANY,
 )

@@ -113,7 +113,7 @@ async def _create(cluster: Cluster, topics: list[Topic], copies: Copies) -> None
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     async with asyncio.timeout(_VISIBLE_SECONDS):
-        while len(await cluster.describe(topic.name for topic in topics)) < len(topics):  # noqa: ASYNC110 - Kafka's
+        while len(await cluster.describe(topic.name for topic in topics)) < len(topics):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.05)
 
 

@@ -1,0 +1,171 @@
+"""What may befall the event store: its database away, frozen, killed, restored in part; an answer lost."""
+
+import asyncio
+import os
+import signal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import orjson
+import psycopg
+import pytest
+
+from services.command.store.commands import Idempotency
+from services.command.store.errors import StoreUnavailableError
+from services.command.store.migrate import migrate
+from tests.integration.test_command_store import (
+    erase,
+    offer,
+    opened,
+    place,
+    register,
+    rows,
+    status,
+    statuses,
+)
+from tests.links import link_to
+from tests.servers import IN_CONTAINERS, Server, eventually, start_postgres
+
+pytestmark = pytest.mark.integration
+ORDERS = "SELECT count(*) FROM events WHERE category = 'orders'"
+
+
+async def test_a_customer_whose_key_a_restore_left_out_is_told_that_something_is_away(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url) as store:
+        assert await status(store, register("ada")) == 202
+        await rows(postgres_url, "DELETE FROM personal_data_keys RETURNING 1")
+        with pytest.raises(StoreUnavailableError):
+            await store.execute(register("ada", "Ada Lovelace"))
+        assert await status(store, erase("ada")) == 202
+
+
+async def test_a_database_that_lacks_a_migration_is_told_to_be_away(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
+        for what in ("FUNCTION append_batch", "TABLE personal_data_keys"):
+            async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+                await connection.execute(f"DROP {what}".encode())
+        for asked in (store.execute(offer("desk")), store.execute(register("bob"))):
+            with pytest.raises(StoreUnavailableError):
+                await asked
+        with pytest.raises(StoreUnavailableError):
+            await store.personal_data_keys(["ada"])
+
+
+@pytest.mark.skipif(IN_CONTAINERS, reason="freezes processes of this machine")
+async def test_a_frozen_database_is_away_for_who_asks_for_keys(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.command.store.engine._ANSWER_SECONDS", 0.5)
+    async with opened(postgres_url) as store:
+        backends = await rows(
+            postgres_url,
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE application_name LIKE 'command-%' AND datname = current_database()",
+        )
+        for (pid,) in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(15):
+                with pytest.raises(StoreUnavailableError):
+                    await store.personal_data_keys(["ada"])
+        finally:
+            for (pid,) in backends:
+                os.kill(pid, signal.SIGCONT)
+
+
+async def test_what_was_taken_is_answered_when_the_store_is_left(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        under_way = asyncio.create_task(status(store, offer("lamp")))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        assert await under_way == 202
+
+
+async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) -> None:
+    """Backends are ended under load, again and again: every 202 is there once, nothing else is."""
+    async with opened(postgres_url) as store:
+        await statuses(store, offer("lamp"), register("ada"))
+        accepted: list[str] = []
+        stopping = asyncio.Event()
+
+        async def customer_orders() -> None:
+            while not stopping.is_set():
+                order_id = str(uuid4())
+                try:
+                    if await status(store, place("ada", "lamp", order_id=order_id)) == 202:
+                        accepted.append(order_id)
+                except StoreUnavailableError:
+                    continue
+
+        customers = [asyncio.create_task(customer_orders()) for _ in range(16)]
+        victims = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'command-%' AND datname = current_database()"
+        )
+        try:
+            for round_number in range(1, 8):
+
+                async def more(wanted: int = round_number * 50) -> bool:
+                    return len(accepted) >= wanted
+
+                await eventually(more, "orders are accepted")
+                await rows(postgres_url, victims)
+        finally:
+            stopping.set()
+            await asyncio.gather(*customers)
+    stored = await rows(postgres_url, "SELECT subject FROM events WHERE category = 'orders'")
+    subjects = [subject for (subject,) in stored]
+    assert len(subjects) == len(set(subjects))
+    assert set(accepted) <= set(subjects)
+
+
+@pytest.mark.parametrize("keyed", [False, True], ids=["without a key", "with a key"])
+async def test_who_committed_and_never_heard_of_it_is_told_so_and_stores_nothing_twice(
+    postgres_url: str, keyed: bool
+) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32) if keyed else None
+    address = urlsplit(postgres_url)
+    async with link_to(address.hostname or "", address.port or 0) as (link, port):
+        linked = address._replace(netloc=address.netloc.replace(f":{address.port}", f":{port}")).geturl()
+        async with opened(linked, writers=1) as store:
+            assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
+            link.lost_after = b"append_batch"
+            asked = asyncio.create_task(store.execute(place("ada", "lamp", idempotency=key, begins=True)))
+            await asyncio.wait_for(link.lost.wait(), 5)
+            assert await rows(postgres_url, ORDERS) == [(1,)]
+            assert not asked.done()
+            link.cut()
+            executed = await asked
+            assert (executed.answer.status, executed.replayed) == (202, False)
+            # and it is the one order that is there
+            assert (orjson.loads(executed.answer.body)["subject"],) in await rows(
+                postgres_url, "SELECT subject FROM events WHERE category = 'orders'"
+            )
+    assert await rows(postgres_url, ORDERS) == [(1,)]
+
+
+async def test_commands_wait_out_a_restart_of_the_database(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    server: Server = await start_postgres(tmp_path_factory.mktemp("restart") / "server")
+    await migrate(server.url)
+    try:
+        async with opened(server.url) as store:
+            await statuses(store, offer("lamp"), register("ada"))
+            await server.kill()
+            waiting = asyncio.create_task(status(store, place("ada", "lamp")))
+            with pytest.raises(StoreUnavailableError):
+                await waiting
+            assert await store.why_not_ready() is not None
+            await server.start()
+
+            async def ready() -> bool:
+                return await store.why_not_ready() is None
+
+            await eventually(ready, "the store is back")
+            assert await status(store, place("ada", "lamp")) == 202
+    finally:
+        await server.stop()
