@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.problems import (
     METHOD_NOT_ALLOWED,
@@ -56,6 +56,17 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
         await Problem(NOT_FOUND, "There is no such page.").respond(scope, send)
 
 
+def _closing(send: Send) -> Send:
+    """Ends the connection with the answer: kept alive, it would be reset under the next request."""
+
+    def closing(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        return send(message)
+
+    return closing
+
+
 class Operations:
     """ASGI middleware that answers operators and passes everything else on to `app`."""
 
@@ -70,6 +81,8 @@ class Operations:
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._readiness.stopping:
+            send = _closing(send)
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is None:
             return self.app(scope, receive, send)
