@@ -58,19 +58,24 @@ class GatheringTransport:
 
     def close(self) -> None:
         """Close once everything is sent, and heard out whoever is still sending a body."""
-        self.flush()
-        if self.is_closing() or not self._is_sending():
-            self._transport.close()
+        if self._is_sending() and not self.is_closing():
+            self.linger()
         else:
-            self._linger()
+            self.flush()
+            self._transport.close()
 
-    def _linger(self) -> None:
-        # closed under a caller that still sends, the connection would be reset and the answer lost
-        self.is_closing = lambda: True
-        self._transport.set_protocol(_Deaf(self._transport.get_protocol()))
-        self._transport.resume_reading()
-        self._transport.write_eof()
-        self._loop.call_later(_LINGERING_SECONDS, self._transport.close)
+    def linger(self) -> None:
+        """Send what has been gathered and no more, and hear the other side out for some seconds.
+
+        Closed under a caller that still sends, the connection would be reset and the answer lost.
+        """
+        self.flush()
+        if not self.is_closing():
+            self.is_closing = lambda: True
+            self._transport.set_protocol(_Deaf(self._transport.get_protocol()))
+            self._transport.resume_reading()
+            self._transport.write_eof()
+            self._loop.call_later(_LINGERING_SECONDS, self._transport.close)
 
 
 class OneWriteProtocol(HttpToolsProtocol):

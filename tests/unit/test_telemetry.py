@@ -160,6 +160,19 @@ async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
     assert (told["status"], told["code"]) == (400, "bad-request")
 
 
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
+async def test_a_head_that_does_not_end_is_refused(begin: bytes) -> None:
+    async with serve(ProblemResponses(echo), "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begin + b"x" * (8 << 20))
+        await asyncio.wait_for(writer.drain(), 10)
+        head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body)["code"] == "head-too-large"
+
+
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
     """Tells how long the body is."""
     size, more = 0, True
