@@ -246,6 +246,24 @@ async def test_ready_only_while_nothing_is_away() -> None:
     assert (await client().post("/health/ready")).status_code == 405
 
 
+async def test_a_part_that_does_not_let_go_of_who_asks_is_away_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.telemetry.operations._CHECK_SECONDS", 0.05)
+    let_go = asyncio.Event()
+
+    async def frozen() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+
+    async with asyncio.timeout(5):
+        answer = await client(frozen).get("/health/ready")
+    let_go.set()
+    assert (answer.status_code, answer.json()["reasons"]) == (503, {"postgres": "it does not answer"})
+
+
 async def test_metrics_count_by_route_and_status() -> None:
     http = client()
     await http.get("/x")
