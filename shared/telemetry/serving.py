@@ -53,6 +53,15 @@ class _Protocol(OneWriteProtocol):
         """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
         return True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take what stands in the head; a field after the body is no header (RFC 9110, 6.5.1)."""
+        if self._is_in_head():
+            super().on_header(name, value)
+
+    def _is_in_head(self) -> bool:
+        """Whether a request has begun whose head has not ended."""
+        return self.scope is not None and "method" not in self.scope
+
     def data_received(self, data: bytes) -> None:
         """Read on."""
         self._unset_keepalive_if_required()
@@ -68,8 +77,7 @@ class _Protocol(OneWriteProtocol):
 
     def _bound_head(self, read: int) -> None:
         """Refuse a request whose head does not end."""
-        is_unfinished = self.scope is not None and "method" not in self.scope
-        self._unfinished = self._unfinished + read if is_unfinished else 0
+        self._unfinished = self._unfinished + read if self._is_in_head() else 0
         if self._unfinished > _LARGEST_HEAD:
             self._refuse(HEAD_TOO_LARGE, "A request's line and headers have at most 64 KiB.")
 

@@ -182,6 +182,29 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
     await send_bytes(send, 200, b"%d" % size)
 
 
+async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells what stood in the head, once the body is there."""
+    while (await receive())["more_body"]:
+        pass
+    await send_bytes(send, 200, repr(scope["headers"]).encode())
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: a\r\n\r\n", [(b"transfer-encoding", b"chunked")]),
+    ],
+)
+async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple[bytes, bytes]]) -> None:
+    async with serve(headers_seen, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT / HTTP/1.1\r\nConnection: close\r\n" + sent)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.endswith(repr([(b"connection", b"close"), *seen]).encode())
+
+
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
