@@ -54,9 +54,9 @@ class _Protocol(OneWriteProtocol):
         return True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take what stands in the head; a field after the body is no header (RFC 9110, 6.5.1)."""
+        """Take what stands in the head, without the space around it (RFC 9110, 5.5; 6.5 of trailers)."""
         if self._is_in_head():
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))
 
     def _is_in_head(self) -> bool:
         """Whether a request has begun whose head has not ended."""

@@ -193,6 +193,7 @@ async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
     ("sent", "seen"),
     [
         (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: a\r\n\r\n", [(b"transfer-encoding", b"chunked")]),
+        (b"X-Request-Id: \t a b \t\r\n\r\n", [(b"x-request-id", b"a b")]),
     ],
 )
 async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple[bytes, bytes]]) -> None:
