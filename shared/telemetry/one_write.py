@@ -86,5 +86,11 @@ class OneWriteProtocol(HttpToolsProtocol):
         gathering = GatheringTransport(transport, self.loop, self._is_body_answered_early)
         super().connection_made(cast("asyncio.Transport", gathering))
 
+    def on_message_complete(self) -> None:
+        """End a request; of one that is answered already, uvicorn would not note that its body has ended."""
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.more_body = False
+
     def _is_body_answered_early(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body

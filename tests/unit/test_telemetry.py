@@ -182,6 +182,20 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
     await send_bytes(send, 200, b"%d" % size)
 
 
+async def test_who_idles_after_an_early_answer_does_not_hold_up_the_end() -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_bytes(send, 401, b"")
+
+    async with asyncio.timeout(5):
+        async with serve(refuse, "127.0.0.1", 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"dy")
+    writer.close()
+    await writer.wait_closed()
+
+
 async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
     """Tells what stood in the head, once the body is there."""
     while (await receive())["more_body"]:
