@@ -1,21 +1,37 @@
 """One write to the socket per answer: uvicorn writes headers and body apart, a system call each."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_GATHERED: Final = 65_536
+_LINGERING_SECONDS: Final = 10
+
+
+class _Deaf(asyncio.Protocol):
+    """Lets the other side of a connection send to its end."""
+
+    def __init__(self, before: asyncio.BaseProtocol) -> None:
+        self._before = before
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who had the connection before."""
+        self._before.connection_lost(exc)
 
 
 class GatheringTransport:
     """Gathers what is written in one turn of the event loop; all else goes to the transport itself."""
 
-    __slots__ = ("_loop", "_parts", "_size", "_transport", "is_closing")
+    __slots__ = ("_is_sending", "_loop", "_parts", "_size", "_transport", "is_closing")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, is_sending: Callable[[], bool]
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._is_sending = is_sending
         self._parts: list[bytes] = []
         self._size = 0
         self.is_closing = transport.is_closing  # asked at each answer
@@ -37,13 +53,29 @@ class GatheringTransport:
         parts = self._parts
         if parts:
             self._parts, self._size = [], 0
-            if not self._transport.is_closing():
+            if not self.is_closing():
                 self._transport.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close once everything is sent."""
+        """Close once everything is sent, and heard out whoever is still sending a body."""
+        if self._is_sending() and not self.is_closing():
+            self.linger()
+        else:
+            self.flush()
+            self._transport.close()
+
+    def linger(self) -> None:
+        """Send what has been gathered and no more, and hear the other side out for some seconds.
+
+        Closed under a caller that still sends, the connection would be reset and the answer lost.
+        """
         self.flush()
-        self._transport.close()
+        if not self.is_closing():
+            self.is_closing = lambda: True
+            self._transport.set_protocol(_Deaf(self._transport.get_protocol()))
+            self._transport.resume_reading()
+            self._transport.write_eof()
+            self._loop.call_later(_LINGERING_SECONDS, self._transport.close)
 
 
 class OneWriteProtocol(HttpToolsProtocol):
@@ -51,5 +83,14 @@ class OneWriteProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own hint
         """Begin a connection."""
-        gathering = GatheringTransport(transport, self.loop)
+        gathering = GatheringTransport(transport, self.loop, self._is_body_answered_early)
         super().connection_made(cast("asyncio.Transport", gathering))
+
+    def on_message_complete(self) -> None:
+        """End a request; of one that is answered already, uvicorn would not note that its body has ended."""
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.more_body = False
+
+    def _is_body_answered_early(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.problems import (
     METHOD_NOT_ALLOWED,
@@ -31,6 +31,7 @@ class Readiness:
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
+        self._leaving: set[asyncio.Future[str | None]] = set()
         self.stopping = False
 
     async def reasons(self) -> dict[str, str]:
@@ -42,18 +43,32 @@ class Readiness:
             name: answer for name, answer in zip(self._checks, answers, strict=True) if answer is not None
         }
 
-    @staticmethod
-    async def _ask(check: Check) -> str | None:
-        try:
-            return await asyncio.wait_for(check(), _CHECK_SECONDS)
-        except TimeoutError:
-            return "it does not answer"
+    async def _ask(self, check: Check) -> str | None:
+        asking = asyncio.ensure_future(check())
+        if (await asyncio.wait({asking}, timeout=_CHECK_SECONDS))[0]:
+            return asking.result()
+        # not waited for: a driver that is cancelled first tries to tell its server, for ten seconds
+        self._leaving.add(asking)
+        asking.add_done_callback(self._leaving.discard)
+        asking.cancel()
+        return "it does not answer"
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     """The application of a process that only has operators' endpoints."""
     if scope["type"] == "http":
         await Problem(NOT_FOUND, "There is no such page.").respond(scope, send)
+
+
+def _closing(send: Send) -> Send:
+    """Ends the connection with the answer: kept alive, it would be reset under the next request."""
+
+    def closing(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        return send(message)
+
+    return closing
 
 
 class Operations:
@@ -70,6 +85,8 @@ class Operations:
         }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._readiness.stopping:
+            send = _closing(send)
         endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is None:
             return self.app(scope, receive, send)

@@ -9,14 +9,15 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Generator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from shared.problems import BAD_REQUEST, MEDIA_TYPE, problem_body
-from shared.telemetry.one_write import OneWriteProtocol
+from shared.problems import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Kind, problem_body
+from shared.telemetry.one_write import GatheringTransport, OneWriteProtocol
 from shared.telemetry.tracing import stop_tracing
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than clients keep a connection that idles, so that they seldom send into one just closed."""
 _NO_HTTP: Final = "Invalid HTTP request received."
+_LARGEST_HEAD: Final = 1 << 16
+"""The parser looks at an unfinished head again with every byte that comes, and keeps it all."""
 _KEY_BYTES: Final = 16
 _NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 
@@ -44,9 +47,20 @@ class _Protocol(OneWriteProtocol):
     WebSocket by no proper handshake, is answered in HTTP/1.1 (RFC 9110, 7.8).
     """
 
+    _unfinished = 0
+
     def _should_upgrade(self) -> bool:
         """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
         return True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take what stands in the head, without the space around it (RFC 9110, 5.5; 6.5 of trailers)."""
+        if self._is_in_head():
+            super().on_header(name, value.rstrip(b" \t"))
+
+    def _is_in_head(self) -> bool:
+        """Whether a request has begun whose head has not ended."""
+        return self.scope is not None and "method" not in self.scope
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -58,6 +72,14 @@ class _Protocol(OneWriteProtocol):
         except httptools.HttpParserError:
             self.logger.warning(_NO_HTTP)
             self.send_400_response(_NO_HTTP)
+        else:
+            self._bound_head(len(data))
+
+    def _bound_head(self, read: int) -> None:
+        """Refuse a request whose head does not end."""
+        self._unfinished = self._unfinished + read if self._is_in_head() else 0
+        if self._unfinished > _LARGEST_HEAD:
+            self._refuse(HEAD_TOO_LARGE, "A request's line and headers have at most 64 KiB.")
 
     def _read(self, data: bytes | memoryview) -> bytes | memoryview:
         """Read up to where a request asks for another protocol; gives what is still to be read."""
@@ -96,8 +118,12 @@ class _Protocol(OneWriteProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
+        """Say that it is no HTTP."""
+        self._refuse(BAD_REQUEST, msg)
+
+    def _refuse(self, kind: Kind, detail: str) -> None:
         """Answer in the application's stead, which was not asked: there is no request to ask it with."""
-        body = problem_body(BAD_REQUEST, msg, "/")
+        body = problem_body(kind, detail, "/")
         headers = [
             *self.server_state.default_headers,
             (b"content-type", MEDIA_TYPE),
@@ -105,9 +131,9 @@ class _Protocol(OneWriteProtocol):
             (b"x-request-id", secrets.token_hex(16).encode()),
             (b"connection", b"close"),
         ]
-        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", body]
+        lines = [STATUS_LINE[kind.status].rstrip(), *(b"%s: %s" % header for header in headers), b"", body]
         self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
+        cast("GatheringTransport", self.transport).linger()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

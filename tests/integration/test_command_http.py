@@ -390,9 +390,10 @@ async def test_errors_point_at_their_places(api: httpx.AsyncClient, body: bytes,
     assert [error["pointer"] for error in answer.json()["errors"]] == pointers
 
 
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
 @pytest.mark.parametrize("in_chunks", [False, True])
 async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_same(
-    api: httpx.AsyncClient, in_chunks: bool
+    api: httpx.AsyncClient, in_chunks: bool, connection: str
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(128):
@@ -400,7 +401,7 @@ async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_
 
     for _ in range(3):
         body = chunks() if in_chunks else b"x" * (8 << 20)
-        answer = await api.put(NEW, content=body, headers={**STAFF, **JSON})
+        answer = await api.put(NEW, content=body, headers={**STAFF, **JSON, "Connection": connection})
         assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
 
 

@@ -56,6 +56,7 @@ async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_pro
         refused = await client.put("/products/chair", json=LAMP)
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"]
+        assert refused.headers["connection"] == "close"
         await stranger.commit()
         assert (await under_way).json() == {"productId": "lamp", "version": 2}
         assert await asyncio.wait_for(process.wait(), 15) == 0

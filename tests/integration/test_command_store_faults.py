@@ -169,3 +169,27 @@ async def test_commands_wait_out_a_restart_of_the_database(
             assert await status(store, place("ada", "lamp")) == 202
     finally:
         await server.stop()
+
+
+async def test_a_database_that_was_away_for_long_is_found_as_soon_as_it_is_back(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the pool's third attempt comes as late as it would after minutes
+    monkeypatch.setattr("psycopg_pool.base.AttemptWithBackoff.DELAY_BACKOFF", 100.0)
+    server: Server = await start_postgres(tmp_path_factory.mktemp("away") / "server")
+    await migrate(server.url)
+    try:
+        async with opened(server.url) as store:
+            await server.kill()
+            for _ in range(3):  # the first meets the connection that was lost
+                with pytest.raises(StoreUnavailableError):
+                    await store.personal_data_keys(["ada"])
+            await server.start()
+
+            async def ready() -> bool:
+                return await store.why_not_ready() is None
+
+            await eventually(ready, "the store is back")
+            assert await store.personal_data_keys(["ada"]) == {"ada": None}
+    finally:
+        await server.stop()

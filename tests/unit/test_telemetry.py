@@ -160,6 +160,19 @@ async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
     assert (told["status"], told["code"]) == (400, "bad-request")
 
 
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
+async def test_a_head_that_does_not_end_is_refused(begin: bytes) -> None:
+    async with serve(ProblemResponses(echo), "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begin + b"x" * (8 << 20))
+        await asyncio.wait_for(writer.drain(), 10)
+        head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(body)["code"] == "head-too-large"
+
+
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
     """Tells how long the body is."""
     size, more = 0, True
@@ -167,6 +180,44 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         size, more = size + len(message["body"]), message["more_body"]
     await send_bytes(send, 200, b"%d" % size)
+
+
+async def test_who_idles_after_an_early_answer_does_not_hold_up_the_end() -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_bytes(send, 401, b"")
+
+    async with asyncio.timeout(5):
+        async with serve(refuse, "127.0.0.1", 0) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"dy")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells what stood in the head, once the body is there."""
+    while (await receive())["more_body"]:
+        pass
+    await send_bytes(send, 200, repr(scope["headers"]).encode())
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: a\r\n\r\n", [(b"transfer-encoding", b"chunked")]),
+        (b"X-Request-Id: \t a b \t\r\n\r\n", [(b"x-request-id", b"a b")]),
+    ],
+)
+async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple[bytes, bytes]]) -> None:
+    async with serve(headers_seen, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT / HTTP/1.1\r\nConnection: close\r\n" + sent)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.endswith(repr([(b"connection", b"close"), *seen]).encode())
 
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
@@ -231,6 +282,24 @@ async def test_ready_only_while_nothing_is_away() -> None:
     assert (answer.status_code, answer.json()["reasons"]) == (503, {"postgres": "it cannot be reached"})
     assert (await client(away).get("/health/live")).status_code == 200
     assert (await client().post("/health/ready")).status_code == 405
+
+
+async def test_a_part_that_does_not_let_go_of_who_asks_is_away_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.telemetry.operations._CHECK_SECONDS", 0.05)
+    let_go = asyncio.Event()
+
+    async def frozen() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+
+    async with asyncio.timeout(5):
+        answer = await client(frozen).get("/health/ready")
+    let_go.set()
+    assert (answer.status_code, answer.json()["reasons"]) == (503, {"postgres": "it does not answer"})
 
 
 async def test_metrics_count_by_route_and_status() -> None:

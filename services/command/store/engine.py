@@ -64,6 +64,8 @@ class CommandStore:
             max_size=_POOL,
             open=False,
             timeout=3,
+            # attempts come ever more seldom, but once they are given up the next who asks makes a new one
+            reconnect_timeout=1,
         )
         self._patience = Patience(self._pool, self._waiting, self._executor)
         self._writers = [
