@@ -67,7 +67,11 @@ class _Protocol(OneWriteProtocol):
             if self._should_upgrade_to_ws() and self._is_handshake():
                 self.handle_websocket_upgrade()
                 return b""
-            self.parser.feed_data(self._asking_for_nothing_else())
+            head = self._asking_for_nothing_else()
+            # one that has read a request after which the connection closes reads nothing more
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
             return memoryview(data)[asked.args[0] :]
         return b""
 

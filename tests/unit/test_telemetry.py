@@ -204,6 +204,19 @@ async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(a
     assert other.endswith(b"\r\n\r\n2")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_who_asks_for_it_and_for_no_further_request_is_answered_too(version: bytes) -> None:
+    asks = b"Upgrade: h2c\r\nConnection: Upgrade, close\r\nContent-Length: 4\r\n"
+    async with serve(count, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT / HTTP/%s\r\nHost: x\r\n%s\r\nbody" % (version, asks))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n4")
+
+
 async def test_many_may_ask_for_it_at_once() -> None:
     one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
