@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.problems import BAD_REQUEST, MEDIA_TYPE, problem_body
 from shared.telemetry.one_write import OneWriteProtocol
@@ -43,6 +44,19 @@ class _Protocol(OneWriteProtocol):
     Who asks for a protocol that is not spoken here, HTTP/2 as Java's client does at its first request or
     WebSocket by no proper handshake, is answered in HTTP/1.1 (RFC 9110, 7.8).
     """
+
+    _running: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered, too: uvicorn tells the last one that was sent."""
+        super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _should_upgrade(self) -> bool:
         """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""

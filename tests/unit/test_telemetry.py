@@ -229,6 +229,22 @@ async def test_many_may_ask_for_it_at_once() -> None:
     assert answer.count(b"HTTP/1.1 200 ") == 2001
 
 
+async def test_a_request_hears_that_its_caller_went_although_another_stood_behind_it() -> None:
+    gone = asyncio.Event()
+
+    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with serve(lasting, "127.0.0.1", 0) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
 async def test_an_instance_is_a_uri_reference() -> None:
     answer = await client().get("/problem%22%20")
     assert answer.status_code == 200
