@@ -54,9 +54,10 @@ class _Protocol(OneWriteProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered, too: uvicorn tells the last one that was sent."""
         super().connection_lost(exc)
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
+        unanswered = self._being_answered()
+        if unanswered is not None:
+            unanswered.disconnected = True
+            unanswered.message_event.set()
 
     def _should_upgrade(self) -> bool:
         """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
@@ -78,7 +79,7 @@ class _Protocol(OneWriteProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as asked:
-            if self._should_upgrade_to_ws() and self._is_handshake():
+            if self._should_upgrade_to_ws() and self._is_handshake() and not self._being_answered():
                 self.handle_websocket_upgrade()
                 return b""
             head = self._asking_for_nothing_else()
@@ -88,6 +89,11 @@ class _Protocol(OneWriteProtocol):
             self.parser.feed_data(head)
             return memoryview(data)[asked.args[0] :]
         return b""
+
+    def _being_answered(self) -> RequestResponseCycle | None:
+        """The request that has the connection, which cannot change hands then."""
+        running = self._running
+        return None if running is None or running.response_complete else running
 
     def _is_handshake(self) -> bool:
         """Whether the request opens a WebSocket (RFC 6455, 4.2.1)."""

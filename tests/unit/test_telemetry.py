@@ -217,6 +217,17 @@ async def test_who_asks_for_it_and_for_no_further_request_is_answered_too(versio
     assert answer.endswith(b"\r\n\r\n4")
 
 
+async def test_a_handshake_behind_a_request_that_is_being_answered_is_a_request_like_others() -> None:
+    one = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    async with serve(count, "127.0.0.1", 0, ws="auto") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one + b"\r\n" + one + WEBSOCKET + KEY + b"\r\n" + one + b"Connection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.count(b"HTTP/1.1 200 ") == 3
+
+
 async def test_many_may_ask_for_it_at_once() -> None:
     one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
