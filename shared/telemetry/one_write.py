@@ -6,6 +6,8 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_GATHERED: Final = 65_536
+_LONGEST_STUCK_SECONDS = 30.0
+"""A reader that takes nothing of the last words for this long is not waited for any more."""
 
 
 class GatheringTransport:
@@ -41,9 +43,21 @@ class GatheringTransport:
                 self._transport.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close once everything is sent."""
+        """Close once everything is sent, or its reader takes nothing any more."""
         self.flush()
         self._transport.close()
+        self._watch(self._transport.get_write_buffer_size())
+
+    def _watch(self, unsent: int) -> None:
+        if unsent:
+            self._loop.call_later(_LONGEST_STUCK_SECONDS, self._abort_when_stuck, unsent)
+
+    def _abort_when_stuck(self, before: int) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < before:
+            self._watch(unsent)
+        else:
+            self._transport.abort()
 
 
 class OneWriteProtocol(HttpToolsProtocol):

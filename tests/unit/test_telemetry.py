@@ -23,6 +23,7 @@ from shared.telemetry import (
     name_route,
     new_registry,
     new_traceparent,
+    one_write,
     parse_traceparent,
     request_id,
     serve,
@@ -254,6 +255,34 @@ async def test_a_request_hears_that_its_caller_went_although_another_stood_behin
         writer.close()
         await writer.wait_closed()
         await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_closed_connection_waits_for_its_reader_while_that_reads(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr(one_write, "_LONGEST_STUCK_SECONDS", 0.5)
+    much = bytes(50_000_000)
+    lost = asyncio.Event()
+
+    class LastWords(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            gathering = one_write.GatheringTransport(transport, asyncio.get_running_loop())
+            gathering.write(much)
+            gathering.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    server = await asyncio.get_running_loop().create_server(LastWords, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        if not reads:
+            await asyncio.wait_for(lost.wait(), 5)
+        assert (len(await reader.read()) == len(much)) is reads
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_an_instance_is_a_uri_reference() -> None:
