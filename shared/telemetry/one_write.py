@@ -8,6 +8,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_GATHERED: Final = 65_536
 _LINGERING_SECONDS: Final = 10
+_LONGEST_STUCK_SECONDS = 30.0
+"""A reader that takes nothing of the last words for this long is not waited for any more."""
 
 
 class _Deaf(asyncio.Protocol):
@@ -57,12 +59,12 @@ class GatheringTransport:
                 self._transport.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close once everything is sent, and heard out whoever is still sending a body."""
+        """Close once everything is sent, or its reader takes nothing; hear out who still sends a body."""
         if self._is_sending() and not self.is_closing():
             self.linger()
         else:
             self.flush()
-            self._transport.close()
+            self._end()
 
     def linger(self) -> None:
         """Send what has been gathered and no more, and hear the other side out for some seconds.
@@ -75,7 +77,22 @@ class GatheringTransport:
             self._transport.set_protocol(_Deaf(self._transport.get_protocol()))
             self._transport.resume_reading()
             self._transport.write_eof()
-            self._loop.call_later(_LINGERING_SECONDS, self._transport.close)
+            self._loop.call_later(_LINGERING_SECONDS, self._end)
+
+    def _end(self) -> None:
+        self._transport.close()
+        self._watch(self._transport.get_write_buffer_size())
+
+    def _watch(self, unsent: int) -> None:
+        if unsent:
+            self._loop.call_later(_LONGEST_STUCK_SECONDS, self._abort_when_stuck, unsent)
+
+    def _abort_when_stuck(self, before: int) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < before:
+            self._watch(unsent)
+        else:
+            self._transport.abort()
 
 
 class OneWriteProtocol(HttpToolsProtocol):

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from shared.problems import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Kind, problem_body
 from shared.telemetry.one_write import GatheringTransport, OneWriteProtocol
@@ -48,19 +48,35 @@ class _Protocol(OneWriteProtocol):
     """
 
     _unfinished = 0
+    _running: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered, too: uvicorn tells the last one that was sent."""
+        super().connection_lost(exc)
+        unanswered = self._being_answered()
+        if unanswered is not None:
+            unanswered.disconnected = True
+            unanswered.message_event.set()
 
     def _should_upgrade(self) -> bool:
         """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
         return True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take what stands in the head, without the space around it (RFC 9110, 5.5; 6.5 of trailers)."""
-        if self._is_in_head():
-            super().on_header(name, value.rstrip(b" \t"))
+    def on_headers_complete(self) -> None:
+        """Begin to answer: the head's values without the space behind them, and none from behind the body.
 
-    def _is_in_head(self) -> bool:
-        """Whether a request has begun whose head has not ended."""
-        return self.scope is not None and "method" not in self.scope
+        RFC 9110, 5.5 and 6.5. The parser leaves both to us.
+        """
+        for place, (name, value) in enumerate(self.headers):
+            if value.endswith((b" ", b"\t")):
+                self.headers[place] = (name, value.rstrip(b" \t"))
+        super().on_headers_complete()
+        if "path" in self.scope:  # the head of one that asks for another protocol is still to be looked at
+            self.headers = []
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -73,25 +89,31 @@ class _Protocol(OneWriteProtocol):
             self.logger.warning(_NO_HTTP)
             self.send_400_response(_NO_HTTP)
         else:
-            self._bound_head(len(data))
-
-    def _bound_head(self, read: int) -> None:
-        """Refuse a request whose head does not end."""
-        self._unfinished = self._unfinished + read if self._is_in_head() else 0
-        if self._unfinished > _LARGEST_HEAD:
-            self._refuse(HEAD_TOO_LARGE, "A request's line and headers have at most 64 KiB.")
+            has_unfinished_head = self.scope is not None and "method" not in self.scope
+            self._unfinished = self._unfinished + len(data) if has_unfinished_head else 0
+            if self._unfinished > _LARGEST_HEAD:
+                self._refuse(HEAD_TOO_LARGE, "A request's line and headers have at most 64 KiB.")
 
     def _read(self, data: bytes | memoryview) -> bytes | memoryview:
         """Read up to where a request asks for another protocol; gives what is still to be read."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as asked:
-            if self._should_upgrade_to_ws() and self._is_handshake():
+            if self._should_upgrade_to_ws() and self._is_handshake() and not self._being_answered():
                 self.handle_websocket_upgrade()
                 return b""
-            self.parser.feed_data(self._asking_for_nothing_else())
+            head = self._asking_for_nothing_else()
+            # one that has read a request after which the connection closes reads nothing more
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.parser.feed_data(head)
             return memoryview(data)[asked.args[0] :]
         return b""
+
+    def _being_answered(self) -> RequestResponseCycle | None:
+        """The request that has the connection, which cannot change hands then."""
+        running = self._running
+        return None if running is None or running.response_complete else running
 
     def _is_handshake(self) -> bool:
         """Whether the request opens a WebSocket (RFC 6455, 4.2.1)."""

@@ -23,6 +23,7 @@ from shared.telemetry import (
     name_route,
     new_registry,
     new_traceparent,
+    one_write,
     parse_traceparent,
     request_id,
     serve,
@@ -255,6 +256,30 @@ async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(a
     assert other.endswith(b"\r\n\r\n2")
 
 
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_who_asks_for_it_and_for_no_further_request_is_answered_too(version: bytes) -> None:
+    asks = b"Upgrade: h2c\r\nConnection: Upgrade, close\r\nContent-Length: 4\r\n"
+    async with serve(count, "127.0.0.1", 0) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"PUT / HTTP/%s\r\nHost: x\r\n%s\r\nbody" % (version, asks))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n4")
+
+
+async def test_a_handshake_behind_a_request_that_is_being_answered_is_a_request_like_others() -> None:
+    one = b"GET / HTTP/1.1\r\nHost: x\r\n"
+    async with serve(count, "127.0.0.1", 0, ws="auto") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(one + b"\r\n" + one + WEBSOCKET + KEY + b"\r\n" + one + b"Connection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.count(b"HTTP/1.1 200 ") == 3
+
+
 async def test_many_may_ask_for_it_at_once() -> None:
     one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -265,6 +290,50 @@ async def test_many_may_ask_for_it_at_once() -> None:
         writer.close()
         await writer.wait_closed()
     assert answer.count(b"HTTP/1.1 200 ") == 2001
+
+
+async def test_a_request_hears_that_its_caller_went_although_another_stood_behind_it() -> None:
+    gone = asyncio.Event()
+
+    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with serve(lasting, "127.0.0.1", 0) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_closed_connection_waits_for_its_reader_while_that_reads(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr(one_write, "_LONGEST_STUCK_SECONDS", 0.5)
+    much = bytes(50_000_000)
+    lost = asyncio.Event()
+
+    class LastWords(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            gathering = one_write.GatheringTransport(transport, asyncio.get_running_loop(), lambda: False)
+            gathering.write(much)
+            gathering.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            lost.set()
+
+    server = await asyncio.get_running_loop().create_server(LastWords, "127.0.0.1", 0)
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        if not reads:
+            await asyncio.wait_for(lost.wait(), 5)
+        assert (len(await reader.read()) == len(much)) is reads
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_an_instance_is_a_uri_reference() -> None:
