@@ -193,6 +193,13 @@ async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
     assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
 
 
+@pytest.mark.parametrize("what", ["show", "redrive"])
+async def test_a_stream_of_no_topic_is_refused_at_once(around: World, what: str) -> None:
+    status, said = await around.command("dead-letters", what, "order/o1")
+    assert status == 2
+    assert "the topics are orders, customers, products" in said
+
+
 async def test_a_stream_is_redriven_beside_traffic_that_never_ends(around: World) -> None:
     await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 1, created("bad"))])
     await around.projected(2)
