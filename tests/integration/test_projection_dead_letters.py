@@ -200,6 +200,12 @@ async def test_a_stream_of_no_topic_is_refused_at_once(around: World, what: str)
     assert "the topics are orders, customers, products" in said
 
 
+async def test_what_asks_a_broker_that_is_away_leaves_nothing_open(around: World) -> None:
+    around.kafka = "127.0.0.1:1"
+    status, said = await around.command("dead-letters", "show", "orders/o1")
+    assert (status, said) == (1, "Not done: dead letters: KafkaConnectionError.\n")
+
+
 async def test_a_stream_is_redriven_beside_traffic_that_never_ends(around: World) -> None:
     await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 1, created("bad"))])
     await around.projected(2)
