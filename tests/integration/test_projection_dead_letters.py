@@ -193,6 +193,19 @@ async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
     assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
 
 
+async def test_bytes_from_outside_neither_forge_lines_nor_steer_a_terminal(around: World) -> None:
+    await send(around.kafka, "orders", 0, b"a\0\n\x1b[2J", b"b\r\n\x1b[2J \xc3\xa9\xff")
+    await around.projected(1)
+    stream = r"orders/a\x00\n\x1b[2J"
+    status, listed = await around.command("dead-letters", "list")
+    assert listed.startswith(f"{stream}, versions 1 to 1")
+    status, told = await around.command("dead-letters", "show", stream)
+    assert status == 0, "it is listed as it can be typed"
+    assert told.splitlines()[1] == r"  b\r\n\x1b[2J é\xff"
+    log = around.projections[0].log.read_text()
+    assert r"dead letter 0 of a\x00\n\x1b[2J" in log
+
+
 @pytest.mark.parametrize("what", ["show", "redrive"])
 async def test_a_stream_of_no_topic_is_refused_at_once(around: World, what: str) -> None:
     status, said = await around.command("dead-letters", what, "order/o1")
