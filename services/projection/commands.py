@@ -32,7 +32,8 @@ def main(arguments: Namespace) -> int:
 
 
 async def _run(settings: ProjectionSettings, arguments: Namespace) -> int:
-    console = Console(highlight=False)
+    # a line that was folded can neither be searched for nor typed again
+    console = Console(highlight=False, soft_wrap=True)
     async with parts(settings, ProjectionMetrics(CollectorRegistry())) as wired:
         return await _dispatch(wired, console, arguments)
 
