@@ -44,6 +44,7 @@ def up(settings: LocalSettings) -> int:
         raise CannotStartError(f"it is already running on {folder}; `make down` stops it")
     (folder / ENDPOINTS).unlink(missing_ok=True)
     with (folder / _LOG).open("wb") as log:
+        (folder / _LOG).chmod(0o600)  # tokens stand in it, as in the addresses
         process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local", "up"],
             env={**os.environ, "DETACH": ""},

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator, model_validator
 from pydantic_core import Url
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -19,6 +21,11 @@ Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")]
 def _postgres(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
         raise ValueError("must be a postgresql:// URL")
+    try:
+        conninfo_to_dict(url.get_secret_value())
+    except (ProgrammingError, UnicodeDecodeError):
+        # its words quote what they are about, which is the password more often than not
+        raise ValueError("cannot be read: what is special in its password must be %-encoded") from None
     return url
 
 

@@ -4,6 +4,14 @@ import argparse
 import sys
 
 from shared.documents import READ_MODELS
+from shared.topics import CATEGORIES
+
+
+def _stream(text: str) -> str:
+    topic, slash, _ = text.partition("/")
+    if topic not in CATEGORIES or not slash:
+        raise argparse.ArgumentTypeError(f"{text!r} is no TOPIC/ID; the topics are {', '.join(CATEGORIES)}")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,9 +30,11 @@ def _parser() -> argparse.ArgumentParser:
     letters = commands.add_parser("dead-letters", help="what could not be used")
     what = letters.add_subparsers(dest="what", required=True, metavar="list|show|redrive")
     what.add_parser("list", help="the streams that are parked")
-    what.add_parser("show", help="a stream's dead letters").add_argument("stream", metavar="TOPIC/ID")
+    what.add_parser("show", help="a stream's dead letters").add_argument(
+        "stream", type=_stream, metavar="TOPIC/ID"
+    )
     redrive = what.add_parser("redrive", help="apply what is parked, in order")
-    redrive.add_argument("streams", nargs="*", metavar="TOPIC/ID", help="all, if none is named")
+    redrive.add_argument("streams", nargs="*", type=_stream, metavar="TOPIC/ID", help="all, if none is named")
     return parser
 
 

@@ -26,10 +26,14 @@ def main(arguments: Namespace) -> int:
     except (ProjectionError, KafkaError, OSError) as error:
         Console(stderr=True).print(f"Not done: {error}.", markup=False)
         return 1
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Interrupted. The same command goes on with what is not done.")
+        return 130  # what a shell says of a command that SIGINT ended
 
 
 async def _run(settings: ProjectionSettings, arguments: Namespace) -> int:
-    console = Console(highlight=False)
+    # a line that was folded can neither be searched for nor typed again
+    console = Console(highlight=False, soft_wrap=True)
     async with parts(settings, ProjectionMetrics(CollectorRegistry())) as wired:
         return await _dispatch(wired, console, arguments)
 

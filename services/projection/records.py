@@ -70,7 +70,15 @@ def sent_at(record: Record) -> datetime | None:
 
 def stream_of(record: Record) -> str:
     """The aggregate's id by the record's key, whatever bytes that has."""
-    return (record.key or b"").decode("utf-8", "backslashreplace")
+    return shown(record.key)
+
+
+def shown(content: bytes | None) -> str:
+    """Bytes as text on one line: whoever made them writes no line of a log and steers no terminal."""
+    text = (content or b"").decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def read(record: Record) -> Incoming[Any]:

@@ -105,6 +105,16 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
     assert "it is already running" in ended.stdout + ended.stderr
 
 
+def test_nobody_else_reads_the_tokens(system: System) -> None:
+    assert system.logs is not None
+    token = system.endpoints["tokens"]["staff"]
+    told = [file for file in system.logs.iterdir() if file.is_file() and token in file.read_text()]
+    assert {file.name: file.stat().st_mode & 0o777 for file in told} == {
+        "endpoints.json": 0o600,
+        "log": 0o600,
+    }
+
+
 class CutOffError(Exception):
     """A first start ends in the middle, as by a kill."""
 

@@ -11,7 +11,9 @@ import pytest
 
 from deploy.local.state import free_ports
 from deploy.local.tokens import token
+from services.command.settings import StoreSettings
 from services.command.store.migrate import migrate
+from shared.settings import read_settings
 from tests.bench.processes import SECRET, running
 from tests.servers import eventually, start_postgres
 
@@ -92,3 +94,15 @@ async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Pa
             assert (await client.put("/products/lamp", json=LAMP)).status_code == 202
     finally:
         await server.stop()
+
+
+@pytest.mark.parametrize("password", ["hid%ten", "hid%den"])
+def test_a_database_url_that_cannot_be_read_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], password: str
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", f"postgresql://orders:{password}@127.0.0.1/orders")
+    with pytest.raises(SystemExit, match="2"):
+        read_settings(StoreSettings)
+    said = capsys.readouterr().err
+    assert "POSTGRES_URL: cannot be read" in said
+    assert "hid" not in said

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaProducer
 
 from services.command.relay.partitions import partition_of
-from shared.documents import CUSTOMERS, FEED, ORDER_HISTORY, ORDERS, PARKED
+from shared.documents import CUSTOMERS, FEED, ORDER_HISTORY, ORDERS, PARKED, version_id
 from shared.events import CustomerErased
 from shared.topics import DEFAULT_PARTITIONS
 from tests.projecting import World, created, shipped, world
@@ -75,6 +75,22 @@ async def test_a_redriven_event_was_published_when_its_record_was(around: World)
     history = await around.all(ORDER_HISTORY)
     seen = {row["version"]: (row["offset"], row["publishedAt"]) for row in history.values()}
     assert seen == {1: (3, published), 2: (1, published + timedelta(milliseconds=2))}
+
+
+async def test_a_redrive_goes_on_past_what_another_generation_told(around: World) -> None:
+    await around.topics.publish("orders", [("bad", 1, b"{}"), ("bad", 2, shipped("bad"))])
+    await around.topics.publish("orders", [("bad", 1, created("bad"))])
+    await around.projected(3)
+    # as a generation does that applied it while it was live, before the rollback to this one
+    told = {"_id": version_id("bad", 2), "orderId": "bad", "version": 2, "at": datetime.now(UTC)}
+    await around.database[FEED].insert_one(told)
+    status, said = await around.command("dead-letters", "redrive", "orders/bad")
+    assert status == 0, said
+    assert (await around.all(ORDERS))["bad"]["version"] == 2
+    assert await around.database[PARKED].count_documents({"open": True}) == 0
+    feed = await around.database[FEED].find({}).sort("version", 1).to_list(None)
+    assert [entry["version"] for entry in feed] == [1, 2]
+    assert "order" not in feed[1], "what was told stays as it was"
 
 
 async def test_a_redrive_takes_in_what_is_parked_meanwhile(around: World) -> None:
@@ -175,6 +191,32 @@ async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:
     status, said = await around.command("dead-letters", "redrive", f"orders/{order}")
     assert status == 1
     assert f"orders/{order} in generation 1-1: 0 events applied, still parked: JSONDecodeError" in said
+
+
+async def test_bytes_from_outside_neither_forge_lines_nor_steer_a_terminal(around: World) -> None:
+    await send(around.kafka, "orders", 0, b"a\0\n\x1b[2J", b"b\r\n\x1b[2J \xc3\xa9\xff")
+    await around.projected(1)
+    stream = r"orders/a\x00\n\x1b[2J"
+    status, listed = await around.command("dead-letters", "list")
+    assert listed.startswith(f"{stream}, versions 1 to 1")
+    status, told = await around.command("dead-letters", "show", stream)
+    assert status == 0, "it is listed as it can be typed"
+    assert told.splitlines()[1] == r"  b\r\n\x1b[2J é\xff"
+    log = around.projections[0].log.read_text()
+    assert r"dead letter 0 of a\x00\n\x1b[2J" in log
+
+
+@pytest.mark.parametrize("what", ["show", "redrive"])
+async def test_a_stream_of_no_topic_is_refused_at_once(around: World, what: str) -> None:
+    status, said = await around.command("dead-letters", what, "order/o1")
+    assert status == 2
+    assert "the topics are orders, customers, products" in said
+
+
+async def test_what_asks_a_broker_that_is_away_leaves_nothing_open(around: World) -> None:
+    around.kafka = "127.0.0.1:1"
+    status, said = await around.command("dead-letters", "show", "orders/o1")
+    assert (status, said) == (1, "Not done: dead letters: KafkaConnectionError.\n")
 
 
 async def test_a_stream_is_redriven_beside_traffic_that_never_ends(around: World) -> None:

@@ -1,6 +1,7 @@
 """A rebuild beside a service at work: compared, switched, rolled back; nobody reading notices."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -127,11 +128,11 @@ async def test_differences_are_told_and_switched_to_only_when_accepted(
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
     await around.projected(20)
     damaged = around.database[collection(ORDERS, "1-1")]
-    await damaged.update_one({"_id": "o3"}, {"$set": {"total": 1}})
+    await damaged.update_one({"_id": "o3"}, {"$set": {"total": 1, "total_" + 80 * "x": 1}})
     await damaged.delete_one({"_id": "o4"})
     status, said = await around.command("rebuild")
     assert status == 1
-    assert "orders o3 differs in total" in said
+    assert f"orders o3 differs in total, total_{80 * 'x'} (" in said, "on one line, however long"
     assert "orders o4 is new" in said
     assert await live(around) == "1-1"
     status, said = await around.command("rebuild", "customers", "--accept")
@@ -248,6 +249,21 @@ async def test_a_rebuild_killed_in_the_middle_is_taken_up_again(
         assert status == 0, said
     assert await live(around) == "1-2"
     await exact(around, orders + more, versions=1)
+
+
+async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projection: Projection) -> None:
+    rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
+    await rebuild.start()
+
+    async def begun() -> bool:
+        return "is being filled" in rebuild.log.read_text()
+
+    await eventually(begun, "it has begun", 30)
+    rebuild.process.send_signal(signal.SIGINT)
+    assert await rebuild.process.wait() == 130
+    said = rebuild.log.read_text()
+    assert "Interrupted. The same command goes on" in said
+    assert "Traceback" not in said
 
 
 async def test_another_revision_of_the_code_fills_a_generation_of_its_own(

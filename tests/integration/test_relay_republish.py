@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -12,6 +13,9 @@ import pytest_asyncio
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from services.command.relay.cluster import answered
+from services.command.relay.connecting import connect
+from services.command.relay.locks import Gate
+from services.command.store.migrate import migrate
 from shared.times import parse_rfc3339
 from tests.relaying import (
     ROOT,
@@ -25,7 +29,7 @@ from tests.relaying import (
     remake_topics,
     store,
 )
-from tests.servers import Server
+from tests.servers import Server, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -37,9 +41,9 @@ async def brokers(kafka: Server) -> AsyncIterator[str]:
     yield kafka.url
 
 
-async def republish(postgres: str, kafka: str, *arguments: str) -> str:
-    """Run the job; what it says."""
-    process = await asyncio.create_subprocess_exec(
+async def started(postgres: str, kafka: str, *arguments: str) -> asyncio.subprocess.Process:
+    """The job, begun."""
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "services.command", "republish", *arguments),
         cwd=ROOT,
@@ -47,6 +51,11 @@ async def republish(postgres: str, kafka: str, *arguments: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+
+
+async def republish(postgres: str, kafka: str, *arguments: str) -> str:
+    """Run the job; what it says."""
+    process = await started(postgres, kafka, *arguments)
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
     return said.decode()
@@ -126,3 +135,24 @@ async def test_a_stream_that_was_set_aside_gets_another_try(
         await store(postgres_url, [("orders/big", 4)])
         await published(postgres_url)
     assert first_sights(await read(brokers)) == {"orders/big": [1, 2, 3, 4]}
+
+
+async def test_an_interrupted_job_says_so_in_a_line(postgres_url: str, brokers: str) -> None:
+    await migrate(postgres_url)
+    async with (
+        await connect(postgres_url) as session,
+        await connect(postgres_url) as calling,
+        Gate(session, calling),
+    ):
+        job = await started(postgres_url, brokers)
+
+        async def waits() -> bool:
+            locks = await calling.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
+            return await locks.fetchone() is not None
+
+        await eventually(waits, "it waits for the gate")
+        job.send_signal(signal.SIGINT)
+        said, _ = await job.communicate()
+    assert job.returncode == 130
+    assert said.decode().endswith("interrupted, run it again\n")
+    assert "Traceback" not in said.decode()

@@ -110,11 +110,13 @@ async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -
         work = asyncio.create_task(Republish(settings, session, reading).run(topics, after))
         alive = asyncio.create_task(stay_alive(session))
         # whoever lost the session must not go on as if the gate were still its own
-        await asyncio.wait([work, alive], return_when=asyncio.FIRST_COMPLETED)
-        for task in (work, alive):
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+        try:
+            await asyncio.wait([work, alive], return_when=asyncio.FIRST_COMPLETED)
+        finally:  # interrupted, too: the session cannot be closed while somebody waits for the gate on it
+            for task in (work, alive):
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task])
         if alive.done() and not alive.cancelled():
             alive.result()
         work.result()
@@ -137,3 +139,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ours = isinstance(error, ClusterAwayError | TopicMissingError | TopicRemadeError)
         _log.error("not done, run it again: %s", error if ours else type(error).__name__)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        _log.error("interrupted, run it again")
+        raise SystemExit(130) from None  # what a shell says of a command that SIGINT ended

@@ -39,15 +39,17 @@ async def _scan(options: dict[str, Any], place: Place, subjects: set[str], end: 
     tp = TopicPartition(*place)
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
-        async with consumer:
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            last = (await consumer.end_offsets([tp]))[tp]
-            while await consumer.position(tp) < (last if end is None else min(end, last)):
-                for records in (await consumer.getmany(tp, timeout_ms=_WAIT_MS)).values():
-                    found += [record for record in records if stream_of(record) in subjects]
+        await consumer.start()
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        last = (await consumer.end_offsets([tp]))[tp]
+        while await consumer.position(tp) < (last if end is None else min(end, last)):
+            for records in (await consumer.getmany(tp, timeout_ms=_WAIT_MS)).values():
+                found += [record for record in records if stream_of(record) in subjects]
     except (KafkaError, OSError) as error:
         raise TransientError(f"refetching: {type(error).__name__}") from error
+    finally:
+        await consumer.stop()  # also when it could not start: it has connections by then
     return found
 
 

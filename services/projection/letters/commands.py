@@ -7,6 +7,7 @@ from rich.console import Console
 from services.projection.kafka.connecting import client_options
 from services.projection.letters.reading import dead_letters
 from services.projection.letters.redriving import redrive
+from services.projection.records import shown
 from services.projection.store import marks
 from services.projection.store.connecting import Row
 from services.projection.store.generations import Generations
@@ -32,8 +33,7 @@ async def show(parts: Parts, console: Console, stream: str) -> int:
         place = f"{letter.topic}/{letter.partition} at {letter.offset}"
         version = "unreadable" if letter.version is None else f"version {letter.version}"
         _say(console, f"{place}, {version}, {letter.at}: {letter.error}")
-        text = (letter.value or b"").decode("utf-8", "backslashreplace")
-        _say(console, f"  {text}")
+        _say(console, f"  {shown(letter.value)}")
     if not letters:
         _say(console, f"There are no dead letters of {stream}.")
     return 0 if letters else 1

@@ -67,13 +67,15 @@ async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> lis
     consumer = AIOKafkaConsumer(name, **options, enable_auto_commit=False, auto_offset_reset="earliest")
     found: list[DeadLetter] = []
     try:
-        async with consumer:
-            places = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-            ends = await consumer.end_offsets(places)
-            for place, end in ends.items():
-                while await consumer.position(place) < end:
-                    for records in (await consumer.getmany(timeout_ms=1000)).values():
-                        found += [dead_letter(each) for each in records if stream_of(each) == subject]
+        await consumer.start()
+        places = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
+        ends = await consumer.end_offsets(places)
+        for place, end in ends.items():
+            while await consumer.position(place) < end:
+                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    found += [dead_letter(each) for each in records if stream_of(each) == subject]
     except (KafkaError, OSError) as error:
         raise TransientError(f"dead letters: {type(error).__name__}") from error
+    finally:
+        await consumer.stop()  # also when it could not start: it has connections by then
     return found

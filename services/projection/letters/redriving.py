@@ -87,7 +87,12 @@ async def _redrive(
     if stuck is not None:
         marked = replace(marked, reason=stuck)
     to = (start.incarnation, start.offset, start.digest)
-    await writer.write(place, start, to, None, folder.writes(), [marked])
+    writes = folder.writes()
+    if writes.feed:
+        # a generation that was live meanwhile may have told of them; the checkpoint fences later ones
+        told = await writer.told(subject)
+        writes.feed = [news for news in writes.feed if news["_id"] not in told]
+    await writer.write(place, start, to, None, writes, [marked])
     return Redriven(version - began, version, stuck)
 
 

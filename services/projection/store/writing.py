@@ -20,9 +20,11 @@ from services.projection.store.connecting import Mongo, translated
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
     CUSTOMERS,
+    FEED,
     GENERATIONS,
     LIVE,
     collection,
+    versions_of,
 )
 
 _DUPLICATE_KEY: Final = 11000
@@ -80,6 +82,12 @@ class Writer:
         with translated():
             rows = await found.find({"_id": {"$in": list(ids)}}).to_list(None)
         return {row["_id"]: row for row in rows}
+
+    async def told(self, order_id: str) -> frozenset[str]:
+        """What the feed holds of an order, whichever generation was live then: the entries' ids."""
+        with translated():
+            rows = await self._mongo[FEED].find({"_id": versions_of(order_id)}, {"_id": 1}).to_list(None)
+        return frozenset(row["_id"] for row in rows)
 
     async def write(
         self,
