@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from services.projection.faults import FencedError
 from services.projection.folding.batch import Fold, Hole, Refetched
 from services.projection.folding.customers import CustomersFolder
-from services.projection.folding.folder import Documents, Folder
+from services.projection.folding.folder import Documents, Folder, Writes
 from services.projection.folding.orders import OrdersFolder
 from services.projection.folding.parking import Parked
 from services.projection.folding.products import ProductsFolder
@@ -76,6 +76,10 @@ class Projector:
             and checkpoint.halt_until > datetime.now(UTC)
             and checkpoint.offset >= checkpoint.halt_at
         )
+
+    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Count nothing of the partition as passed; the checkpoint as it is then. Raises as `apply` does."""
+        return await self._writer.write(place, start, ("", -1, ""), None, Writes(), ())
 
     async def incarnations(self) -> Mapping[str, str]:
         """The incarnations of the topics as the relay told them last; none while it is silent."""

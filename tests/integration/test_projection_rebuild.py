@@ -4,16 +4,21 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from aiokafka import AIOKafkaProducer
 
 from services.projection.store.connecting import Collection, Mongo
 from services.projection.store.generations import Generations
 from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, PARKED, collection
 from shared.events import CustomerErased, CustomerRegistered
+from shared.times import rfc3339
+from shared.topics import CATEGORIES
 from tests.integration.test_projection import exact, names
+from tests.integration.test_projection_faults import beat
 from tests.projecting import Projection, World, created, shipped, world
 from tests.relaying import remake_topics
 from tests.servers import Server, eventually
@@ -119,6 +124,31 @@ async def test_a_rebuild_under_traffic_switches_when_nothing_differs(
     await around.topics.publish("orders", [(order, 2, shipped(order)) for order in more])
     await around.projected(2 * (len(orders) + len(arriving) + len(more)))
     await exact(around, orders + arriving + more, versions=2)
+
+
+async def test_a_rebuild_goes_past_a_partition_that_is_empty_since_its_topic_was_made_anew(
+    around: World, projection: Projection
+) -> None:
+    orders = names(50)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    async with AIOKafkaProducer(bootstrap_servers=around.kafka) as producer:
+        await producer.send_and_wait("products", b"not JSON", b"bad", partition=3)
+    await around.projected(51)
+    await remake_topics(around.kafka)
+    around.topics.incarnation = "second"
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+
+    async def told() -> bool:
+        await beat(around.kafka, rfc3339(datetime.now(UTC)), {topic: [] for topic in CATEGORIES}, "second")
+        return "products/3 begins again" in projection.log.read_text()
+
+    await eventually(told, "it hears of the new topic", 20, every=0.5)
+    status, said = await around.command("rebuild")
+    assert status == 0, said
+    assert await live(around) == "1-2"
+    status, said = await around.command("rollback")
+    assert status == 0, said
+    await exact(around, orders, versions=1)
 
 
 async def test_differences_are_told_and_switched_to_only_when_accepted(

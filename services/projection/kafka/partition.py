@@ -36,6 +36,9 @@ class Applying(Protocol):
     async def halted(self, place: Place) -> bool:
         """Whether it must wait there."""
 
+    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Count nothing of the partition as passed; the checkpoint as it is then."""
+
     async def incarnations(self) -> Mapping[str, str]:
         """The incarnations of the topics as the relay told them last; none while it is silent."""
 
@@ -169,6 +172,8 @@ class Partition:
             raise HaltedError(-1)
         base = await self._applying.checkpoint(self.place)
         if self._from_beginning and self._told:
+            # nothing may come that would say so, and two generations stand at one place only if both do
+            base = await self._applying.begin_again(self.place, base)
             # heard before the first record was asked for: all to come are of that topic, or of a later one
             base = replace(base, incarnation=self._told)
         self._base = base
