@@ -1,5 +1,6 @@
 """Servers for the tests that need them. Started on first use, shared by the session."""
 
+import signal
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -9,6 +10,12 @@ import pytest_asyncio
 
 from services.command.store.migrate import migrate
 from tests.servers import Server, start_kafka, start_mongodb, start_postgres
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C again: what a shell runs in the background is deaf to it, and so is all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session")
