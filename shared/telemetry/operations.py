@@ -65,7 +65,7 @@ def _closing(send: Send) -> Send:
 
     def closing(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         return send(message)
 
     return closing
