@@ -49,9 +49,14 @@ class Readiness:
             return asking.result()
         # not waited for: a driver that is cancelled first tries to tell its server, for ten seconds
         self._leaving.add(asking)
-        asking.add_done_callback(self._leaving.discard)
+        asking.add_done_callback(self._left)
         asking.cancel()
         return "it does not answer"
+
+    def _left(self, asking: asyncio.Future[str | None]) -> None:
+        self._leaving.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # looked at: asyncio would log it as an error that nobody saw
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

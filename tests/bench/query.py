@@ -90,8 +90,9 @@ async def visible(system: System, bearer: str, seconds: float) -> tuple[list[flo
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(RATE * seconds)):
-            # the pace of the orders
-            await asyncio.sleep(max(0.0, started + number / RATE - time.perf_counter()))
+            await asyncio.sleep(
+                max(0.0, started + number / RATE - time.perf_counter())
+            )  # the orders' own pace
             tasks.create_task(order())
 
     async def all_heard() -> bool:

@@ -119,7 +119,7 @@ async def _decided(who: Person, method: str, path: str, body: object, key: str) 
             if answer.status_code < 500 and answer.json().get("code") not in _UNDECIDED:
                 return answer
             last = answer.text
-        await asyncio.sleep(0.1)  # until it asks again, within its deadline
+        await asyncio.sleep(0.1)  # a client's pause between two tries, within the deadline above
     raise AssertionError(f"{method} {path}, key {key}, was not decided in {_LONGEST_SECONDS} s: {last}")
 
 

@@ -41,7 +41,7 @@ async def befall(system: System, random: Random, is_over: Callable[[], bool]) ->
 async def _freeze(pid: int, seconds: float, killed: set[int]) -> None:
     _send(pid, signal.SIGSTOP)
     try:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds)  # how long it is frozen is chance
     finally:
         if pid not in killed:
             _send(pid, signal.SIGCONT)

@@ -45,7 +45,7 @@ class Listener:
                         begun = True
             except (TimeoutError, OSError, httpx.TransportError, WebSocketException):
                 pass
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # a client's pause before it connects again
 
     def missing(self, ledger: Ledger) -> list[str]:
         """What it was not told, and what it should not have been told."""

@@ -62,4 +62,4 @@ def _told(rejection: Rejection) -> tuple[Kind, str, dict[str, object]]:
         case AlreadyErasedError():
             return CUSTOMER_ERASED, "Its data is gone for good; it cannot register again.", {}
         case _:
-            raise NotImplementedError(type(rejection).__name__)
+            raise TypeError(f"{type(rejection).__name__} has no words of its own here")

@@ -7,7 +7,7 @@ cluster. What is not allowed is denied, by `allow.everyone.if.no.acl.found=false
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -37,12 +37,14 @@ TOPIC_RIGHTS: Final[Mapping[Role, Mapping[AclOperation, tuple[str, ...]]]] = {
 }
 """Topics by operation and role."""
 SCRAM_ITERATIONS: Final = 8192
+_ANY: Final[Any] = None
+"""In a filter None is any, which the library's hints forget."""
 EVERYTHING: Final = AclBindingFilter(
     ResourceType.ANY,
-    None,  # type: ignore[arg-type] # None is any in a filter, which the library's hint forgets
+    _ANY,
     ResourcePatternType.ANY,
-    None,  # type: ignore[arg-type] # the same
-    None,  # type: ignore[arg-type] # the same
+    _ANY,
+    _ANY,
     AclOperation.ANY,
     AclPermissionType.ANY,
 )

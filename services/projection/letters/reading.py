@@ -32,7 +32,7 @@ class DeadLetter:
         """The event's version; None when it cannot be read."""
         try:
             return read(self).version
-        except Exception:  # whatever is wrong with it
+        except Exception:  # whatever is wrong with it, it is shown as unreadable
             return None
 
 
