@@ -90,9 +90,8 @@ async def visible(system: System, bearer: str, seconds: float) -> tuple[list[flo
     started = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(RATE * seconds)):
-            await asyncio.sleep(
-                max(0.0, started + number / RATE - time.perf_counter())
-            )  # the orders' own pace
+            due = started + number / RATE
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))  # the orders' own pace
             tasks.create_task(order())
 
     async def all_heard() -> bool:
