@@ -32,6 +32,10 @@ DEAD_LETTER_TIME: Final = "dead-letter-time"
 CLOUDEVENTS_JSON: Final = b"application/cloudevents+json"
 
 
+_LARGEST_LETTER: Final = 2 * 1024 * 1024
+"""Bytes. What just fits a topic by the brokers' defaults fits here with the letter's headers."""
+
+
 def dead_letters(topic: str) -> str:
     """The topic that takes what a consumer of `topic` could not use."""
     return f"{topic}.dlq"
@@ -39,15 +43,19 @@ def dead_letters(topic: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it should be. `retention_ms` -1 keeps records for ever."""
+    """A topic as it should be. `retention_ms` -1 keeps records for ever.
+
+    `max_message_bytes` is the largest batch it takes, None for what the brokers are set to.
+    """
 
     name: str
     partitions: int
     retention_ms: int
+    max_message_bytes: int | None = None
 
 
 def all_topics(partitions: int = DEFAULT_PARTITIONS) -> tuple[Topic, ...]:
     """Every topic of the system; the events' own and their dead letters have `partitions` each."""
     events = [Topic(name, partitions, -1) for name in CATEGORIES]
-    dead = [Topic(dead_letters(name), partitions, -1) for name in CATEGORIES]
+    dead = [Topic(dead_letters(name), partitions, -1, _LARGEST_LETTER) for name in CATEGORIES]
     return (*events, *dead, Topic(HEARTBEATS, 1, HEARTBEAT_RETENTION_MS))

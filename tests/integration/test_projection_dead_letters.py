@@ -1,6 +1,7 @@
 """Dead letters, seen and redriven."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -150,6 +151,7 @@ ODD: Sequence[tuple[bytes | None, dict[str, Any]]] = (
     (with_more(b'{"$ref":1,"a.b":{"$set":{}}}'), {"headers": headers("first")}),
     (with_more(b"[" * 300 + b"]" * 300), {"headers": headers("first")}),
     (b"0" * 6_000_000, {"headers": headers("first")}),
+    (b"{", {"headers": [("large", b"0" * 5_000_000)]}),
     (with_more(b'"' + b"x" * 20_000_000 + b'"'), {"headers": headers("first")}),
 )
 
@@ -163,7 +165,18 @@ async def test_no_record_from_outside_stops_what_comes_behind_it(around: World) 
     assert set(good) <= set(await around.all(ORDERS))
 
 
-@pytest.mark.parametrize("key", [None, b"", b"no customer's id", b"\xff", b"x" * 1000])
+async def test_a_record_without_key_and_value_stops_no_customer(around: World) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=around.kafka) as producer:
+        batch = producer.create_batch()  # `send` refuses what other clients send
+        assert batch.append(key=None, value=None, timestamp=None) is not None
+        partition = partition_of(b"ada", DEFAULT_PARTITIONS)
+        await (await producer.send_batch(batch, "customers", partition=partition))
+    await around.topics.publish("customers", [("ada", 1, CustomerErased(customer_id="ada"))])
+    await around.projected(2)
+    assert set(await around.all(CUSTOMERS)) == {"ada"}
+
+
+@pytest.mark.parametrize("key", [None, b"", b"no customer's id", b"\xff", b"x" * 1000, b"x" * 5_000_000])
 async def test_a_key_that_is_no_customers_stops_no_customer(around: World, key: bytes | None) -> None:
     await send(around.kafka, "customers", partition_of(b"ada", DEFAULT_PARTITIONS), key, b"{}")
     await around.topics.publish("customers", [("ada", 1, CustomerErased(customer_id="ada"))])
@@ -178,7 +191,15 @@ async def test_what_is_too_large_for_the_dead_letters_goes_there_without_its_byt
     assert (letter.key, letter.value) == (b"bad", None)
     told = dict(letter.headers)
     assert (told["who"], told["dead-letter-partition"], told["dead-letter-offset"]) == (b"me", b"0", b"0")
-    assert b"too large" in told["dead-letter-error"]
+    assert told["dead-letter-error"].endswith(b"(too large for a letter, so left out: its value)")
+
+
+async def test_what_just_fits_its_topic_fits_the_dead_letters_whole(around: World) -> None:
+    content = b"{" + random.Random(7).randbytes(1_048_100)  # does not compress
+    await send(around.kafka, "orders", 0, b"bad", content)
+    await around.projected(1)
+    (letter,) = await records(around.kafka, ["orders.dlq"])
+    assert letter.value == content
 
 
 async def test_a_stream_is_listed_as_it_has_to_be_typed(around: World) -> None:

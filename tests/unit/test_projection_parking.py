@@ -4,7 +4,7 @@ import pytest
 
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Letter, Parked
-from services.projection.kafka.dead_letters import headers
+from services.projection.kafka.dead_letters import origin, trimmed, whole
 from services.projection.letters.reading import dead_letter
 from services.projection.records import Record, digest, sent_at
 from shared.documents import CUSTOMERS, ORDERS
@@ -89,10 +89,24 @@ def test_a_letter_of_somebody_elses_consumer_can_be_read() -> None:
 
 
 def test_a_letter_keeps_the_time_of_its_record() -> None:
-    sent = Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, headers(Letter(SECOND, "why")))
+    sent = Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, origin(SECOND, "why"))
     assert dead_letter(sent).timestamp == SECOND.timestamp
     older = [each for each in sent.headers if each[0] != "dead-letter-timestamp"]
     assert dead_letter(Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, older)).timestamp == 9
+
+
+def test_what_is_too_large_for_a_letter_is_left_out_and_said_to_be() -> None:
+    large = b"0" * 300_000
+    letter = Letter(Rec("orders", 0, 0, 0, large, large, [("who", large)]), "why")
+    left_out = "its value, its headers, most of its key"
+    assert trimmed(letter) == (
+        large[:1000],
+        None,
+        (),
+        f"why (too large for a letter, so left out: {left_out})",
+    )
+    small = Letter(Rec("orders", 0, 0, 0, large[1:], large[1:], [("", large[1:])]), "why")
+    assert trimmed(small) == whole(small)
 
 
 def test_a_time_that_is_none_is_the_events_own_fault() -> None:

@@ -70,6 +70,8 @@ def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
     if topic.name == HEARTBEATS:
         # what is retained goes by whole segments
         config["segment.ms"] = str(_SEGMENT_MS)
+    if topic.max_message_bytes is not None:
+        config["max.message.bytes"] = str(topic.max_message_bytes)
     if copies.min_insync is not None:
         config["min.insync.replicas"] = str(copies.min_insync)
     return config

@@ -37,12 +37,6 @@ class Letter:
 
     record: Record
     reason: str
-    with_value: bool = True
-
-    @property
-    def value(self) -> bytes | None:
-        """The record's bytes, if they go along."""
-        return self.record.value if self.with_value else None
 
 
 def why(error: Exception) -> str:

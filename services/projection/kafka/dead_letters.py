@@ -1,20 +1,32 @@
 """Sends what cannot be used to the dead letters: the original bytes, key and headers, and why."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from services.projection.faults import TransientError
 from services.projection.folding.parking import Letter
+from services.projection.records import Record
 from shared import topics
 from shared.times import rfc3339
 
-_MUCH: Final = 500_000
-"""Bytes of a value. Every broker takes less."""
+_MUCH: Final = 300_000
+"""Bytes of a value, of all headers or of a key. Every broker takes a record in which each is smaller."""
+_KEY_SHOWN: Final = 1000
+_Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Content(NamedTuple):
+    """What a letter carries of its record, and why it was set aside."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: _Headers
+    reason: str
 
 
 class DeadLetters:
@@ -28,29 +40,29 @@ class DeadLetters:
     async def send(self, letters: Sequence[Letter]) -> None:
         """Send them in order; all are acknowledged when it returns. `TransientError` when they are not.
 
-        What is too large, unpacked or packed again, goes without its value: a bad event stops no good ones.
+        A letter that is too large, uncompressed or compressed again, leaves out what makes it so: one bad
+        event must not stop the good ones.
         """
         try:
             try:
-                await self._send(letters)
+                await self._send(letters, whole)
             except (MessageSizeTooLargeError, RecordListTooLargeError):
                 await self.close()  # the sequence is torn
-                await self._send([_without_much(letter) for letter in letters])
+                await self._send(letters, trimmed)
         except (KafkaError, OSError) as error:
             await self.close()
             raise TransientError(f"dead letters: {type(error).__name__}") from error
 
-    async def _send(self, letters: Sequence[Letter]) -> None:
+    async def _send(self, letters: Sequence[Letter], content: Callable[[Letter], Content]) -> None:
         producer = await self._connected()
-        waiting = [
-            await producer.send(
-                topics.dead_letters(letter.record.topic),
-                value=letter.value,
-                key=letter.record.key,
-                headers=headers(letter),
-            )
-            for letter in letters
-        ]
+        waiting = []
+        for letter in letters:
+            key, value, own, reason = content(letter)
+            if key is None and value is None:
+                key = b""  # the producer refuses a record with neither
+            topic = topics.dead_letters(letter.record.topic)
+            headers = [*own, *origin(letter.record, reason)]
+            waiting.append(await producer.send(topic, value=value, key=key, headers=headers))
         await asyncio.gather(*waiting)
 
     async def _connected(self) -> AIOKafkaProducer:
@@ -80,22 +92,37 @@ class DeadLetters:
             await producer.stop()
 
 
-def _without_much(letter: Letter) -> Letter:
-    if letter.value is None or len(letter.value) < _MUCH:
-        return letter
-    reason = f"{letter.reason} (its value is too large, and stands where it was read only)"
-    return Letter(letter.record, reason, with_value=False)
-
-
-def headers(letter: Letter) -> list[tuple[str, bytes | None]]:
-    """The record's own headers, then those of the letter."""
+def whole(letter: Letter) -> Content:
+    """All of the record."""
     record = letter.record
+    return Content(record.key, record.value, record.headers, letter.reason)
+
+
+def trimmed(letter: Letter) -> Content:
+    """The record without what is large in it."""
+    key, value, headers, reason = whole(letter)
+    left_out = []
+    if value is not None and len(value) >= _MUCH:
+        value = None
+        left_out.append("its value")
+    if sum(len(name) + len(content or b"") for name, content in headers) >= _MUCH:
+        headers = ()
+        left_out.append("its headers")
+    if key is not None and len(key) >= _MUCH:
+        key = key[:_KEY_SHOWN]
+        left_out.append("most of its key")
+    if left_out:
+        reason += f" (too large for a letter, so left out: {', '.join(left_out)})"
+    return Content(key, value, headers, reason)
+
+
+def origin(record: Record, reason: str) -> _Headers:
+    """The headers that say where a letter's record was read, and why it was set aside."""
     return [
-        *record.headers,
         (topics.DEAD_LETTER_TOPIC, record.topic.encode()),
         (topics.DEAD_LETTER_PARTITION, str(record.partition).encode()),
         (topics.DEAD_LETTER_OFFSET, str(record.offset).encode()),
         (topics.DEAD_LETTER_TIMESTAMP, str(record.timestamp).encode()),
-        (topics.DEAD_LETTER_ERROR, letter.reason.encode("utf-8", "backslashreplace")[:2000]),
+        (topics.DEAD_LETTER_ERROR, reason.encode("utf-8", "backslashreplace")[:2000]),
         (topics.DEAD_LETTER_TIME, rfc3339(datetime.now(UTC)).encode()),
     ]
