@@ -91,10 +91,6 @@ class CloudEvent(BaseModel):
         """The last segment of `dataschema`; `ValueError` when that is no number."""
         return _schema_version(self.dataschema)
 
-    def event(self) -> Event:
-        """The event itself; `KeyError` for an unknown type, `ValueError` for data that does not fit."""
-        return load_data(self.type, self.data)
-
 
 def encode(
     *,
@@ -127,8 +123,3 @@ def encode(
         envelope["traceparent"] = traceparent
     envelope["data"] = data
     return orjson.dumps(envelope)
-
-
-def decode(value: bytes) -> CloudEvent:
-    """Read a record's value; `pydantic.ValidationError` (a `ValueError`) when it is no such envelope."""
-    return CloudEvent.model_validate_json(value)

@@ -1,9 +1,10 @@
-"""Every event this system has ever recorded, by type and schema version.
+"""Every event of this system, each in the newest version of its schema.
 
 Events are facts in the past tense, kept for ever. A shape once published only changes compatibly: anything
-else is a new schema version here and an upcaster in the command service's store.
+else is a new schema version here and an upcaster in `shared.events.upcasting`.
 """
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from shared.events.customer import CustomerDetailsChanged, CustomerErased, CustomerRegistered
@@ -15,25 +16,25 @@ CustomerEvent: TypeAlias = CustomerRegistered | CustomerDetailsChanged | Custome
 ProductEvent: TypeAlias = ProductListed | ProductRenamed | ProductRepriced | ProductDelisted
 Event: TypeAlias = OrderEvent | CustomerEvent | ProductEvent
 
-CURRENT: Final[dict[str, type[Event]]] = {
-    event.__name__: event
-    for event in (
-        OrderCreated,
-        OrderCancelled,
-        OrderShipped,
-        CustomerRegistered,
-        CustomerDetailsChanged,
-        CustomerErased,
-        ProductListed,
-        ProductRenamed,
-        ProductRepriced,
-        ProductDelisted,
-    )
+EVENTS: Final[Mapping[str, Mapping[str, type[Event]]]] = {
+    "orders": {event.__name__: event for event in (OrderCreated, OrderCancelled, OrderShipped)},
+    "customers": {
+        event.__name__: event for event in (CustomerRegistered, CustomerDetailsChanged, CustomerErased)
+    },
+    "products": {
+        event.__name__: event for event in (ProductListed, ProductRenamed, ProductRepriced, ProductDelisted)
+    },
 }
-"""Event type name to the class of its newest schema version."""
+"""By topic, the class of each event type's newest schema version."""
+
+CURRENT: Final[Mapping[str, type[Event]]] = {
+    name: event for events in EVENTS.values() for name, event in events.items()
+}
+"""The same of all topics."""
 
 __all__ = [
     "CURRENT",
+    "EVENTS",
     "CustomerDetailsChanged",
     "CustomerErased",
     "CustomerEvent",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.command.store.upcasting import UPCASTERS
 from shared.events import CURRENT
+from shared.events.upcasting import UPCASTERS
 from shared.schemas import SCHEMAS, SUPERSEDED
 from tests.contracts.conftest import Node, git
 
@@ -20,7 +20,7 @@ WHAT_TO_DO = """
 Readers keep what was published, and history is read for ever. Either keep the change compatible (a field
 that is added or left out is optional, nothing else changes), or leave the published version as it is and
 make a new one: raise `schema_version` of the event's class, add an upcaster from the old version to
-services/command/store/upcasting.py, run `python -m shared.events.generate`, and put an example of the new
+shared/events/upcasting.py, run `python -m shared.events.generate`, and put an example of the new
 version into tests/contracts/golden.
 """
 

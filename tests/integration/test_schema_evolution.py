@@ -1,4 +1,4 @@
-"""An event type with two schema versions in one store: loaded, decided upon and published alike."""
+"""An event type with two schema versions in one store or topic: loaded, decided, published and read alike."""
 
 from typing import Any
 
@@ -9,10 +9,12 @@ import pytest
 from services.command.relay.outbox import Outbox
 from services.command.relay.records import Encoder
 from services.command.store.errors import StoreUnavailableError
-from services.command.store.upcasting import UPCASTERS
-from shared.envelope import CloudEvent
+from services.projection.records import read
+from shared.envelope import CloudEvent, encode, schema_url
 from shared.events import ProductListed
+from shared.events.upcasting import UPCASTERS
 from tests.integration.test_command_store import Rows, offer, opened, rows, status
+from tests.projection_records import Rec, T
 
 pytestmark = pytest.mark.integration
 OLD_EVENT = b"""
@@ -86,3 +88,46 @@ async def test_a_shape_newer_than_the_code_is_refused_and_not_misread(postgres_u
             await store.execute(offer("lamp", "Other", 1990))
         assert await status(store, offer("desk", "Desk", 9900)) == 202
     assert await rows(postgres_url, "SELECT count(*) FROM events") == [(2,)]
+
+
+def in_topic(schema_version: int, data: dict[str, Any], event_version: int = 1) -> Rec:
+    """A record of `ProductListed`."""
+    content = encode(
+        event_id="e1",
+        event_type="ProductListed",
+        subject="lamp",
+        time=T,
+        dataschema=schema_url("http://schemas.example", "ProductListed", schema_version),
+        version=event_version,
+        position=1,
+        actor="grace",
+        traceparent=None,
+        data=data,
+    )
+    return Rec("products", 0, 0, 0, b"lamp", content, [])
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_a_topic_may_hold_old_shapes_for_ever() -> None:
+    """What was published before the new shape came is read by whoever begins at the beginning."""
+    newest = {"productId": "lamp", "name": "Lamp", "price": "19.90"}
+    old = read(in_topic(1, {"productId": "lamp", "title": "Lamp", "cents": 1990}))
+    assert old == read(in_topic(2, newest))
+    assert old.data == newest
+
+
+@pytest.mark.usefixtures("two_versions")
+@pytest.mark.parametrize(
+    ("schema_version", "data"),
+    [
+        (1, {"productId": "lamp"}),
+        (1, {"productId": "lamp", "title": "Lamp", "cents": "1990"}),
+        (3, {}),
+        (0, {}),
+    ],
+)
+def test_what_is_no_shape_that_was_ever_known_becomes_a_dead_letter(
+    schema_version: int, data: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"schema version|in version"):
+        read(in_topic(schema_version, data))

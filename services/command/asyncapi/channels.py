@@ -1,19 +1,14 @@
 """The channels: one per topic, each with what it is for, who may read it, and how the broker keeps it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from services.command.asyncapi.messages import dead_letter_name, message_name
-from shared.events import CURRENT
+from shared.events import EVENTS, Event
 from shared.topics import CATEGORIES, HEARTBEATS, Topic, all_topics, dead_letters
 
 KAFKA_BINDING: Final = "0.5.0"
-TYPES: Final = {
-    "orders": tuple(name for name in CURRENT if name.startswith("Order")),
-    "customers": tuple(name for name in CURRENT if name.startswith("Customer")),
-    "products": tuple(name for name in CURRENT if name.startswith("Product")),
-}
-"""Event types by topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,12 @@ class Channel:
 def channels() -> tuple[Channel, ...]:
     """Every channel, in the order of `shared.topics.all_topics`."""
     topics = {topic.name: topic for topic in all_topics()}
-    events = [_events(topics[name]) for name in CATEGORIES]
+    events = [_events(topics[name], EVENTS[name]) for name in CATEGORIES]
     dead = [_dead_letters(name, topics[dead_letters(name)]) for name in CATEGORIES]
     return (*events, *dead, _heartbeats(topics[HEARTBEATS]))
 
 
-def _events(topic: Topic) -> Channel:
+def _events(topic: Topic, types: Mapping[str, type[Event]]) -> Channel:
     return Channel(
         topic,
         f"Everything that ever happened to {topic.name}, kept for ever. Keyed by the aggregate's id, so that "
@@ -75,8 +70,8 @@ def _events(topic: Topic) -> Channel:
         "events",
         tuple(
             message_name(name, version)
-            for name in TYPES[topic.name]
-            for version in range(1, CURRENT[name].schema_version + 1)
+            for name, event in types.items()
+            for version in range(1, event.schema_version + 1)
         ),
     )
 

@@ -7,9 +7,9 @@ import orjson
 from opentelemetry.trace import Span, SpanKind
 
 from services.command.relay.partitions import partition_of
-from services.command.store.upcasting import UnknownEventError, upcast
 from shared.envelope import encode, schema_url
 from shared.events import CURRENT
+from shared.events.upcasting import UnknownEventError, upcast
 from shared.telemetry.tracing import start_span, traceparent_of
 from shared.topics import (
     CLOUDEVENTS_JSON,

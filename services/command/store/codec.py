@@ -6,10 +6,10 @@ from typing import Any, Final
 import orjson
 
 from services.command.store.personal_data import decrypt, encrypt
-from services.command.store.upcasting import upcast
 from shared.envelope import dump_data, dump_data_json, load_data
 from shared.events import CustomerDetailsChanged, CustomerRegistered, Event
 from shared.events.customer import PERSONAL_FIELDS
+from shared.events.upcasting import upcast
 
 _PERSONAL_TYPES: Final = frozenset({CustomerRegistered.__name__, CustomerDetailsChanged.__name__})
 

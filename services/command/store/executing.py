@@ -33,7 +33,7 @@ from services.command.store.loading import Connection, Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
-from services.command.store.upcasting import UnknownEventError
+from shared.events.upcasting import UnknownEventError
 from shared.telemetry.tracing import is_tracing, start_span
 from shared.times import whole_milliseconds
 
