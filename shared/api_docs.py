@@ -36,6 +36,8 @@ class _Reading:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # a `Mount` takes WebSockets, too
+            raise Problem(NOT_FOUND, "There is no such page.")
         if scope["method"] not in {"GET", "HEAD"}:
             raise Problem(METHOD_NOT_ALLOWED, "Here goes GET, HEAD.", headers=[(b"allow", b"GET, HEAD")])
         try:

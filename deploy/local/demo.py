@@ -163,7 +163,9 @@ async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]]) 
 
 async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, seconds: float | None) -> None:
     """Stream orders in, `rate` a second, for so long (None: until interrupted)."""
-    async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=None)) as http:
+    async with httpx.AsyncClient(
+        timeout=10, limits=httpx.Limits(max_connections=None), trust_env=False
+    ) as http:
         shop = Shop(http, endpoints, secret)
         await shop.open()
         standing = asyncio.Event()

@@ -124,7 +124,7 @@ class Plan:
 def _answers(url: str) -> Probe:
     async def ready() -> str | None:
         try:
-            async with httpx.AsyncClient(timeout=2) as client:
+            async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
                 answer = await client.get(url)
         except httpx.HTTPError as error:
             return type(error).__name__

@@ -14,7 +14,7 @@ class LocalSettings(BaseSettings):
 
     command_port: Annotated[int, Field(ge=1, le=65535)] = 8001
     query_port: Annotated[int, Field(ge=1, le=65535)] = 8002
-    jwt_secret: Annotated[str, Field(min_length=32)] | None = None
+    jwt_secret: str | None = None
     local_dir: Path = Path(".local")
     detach: bool = False
     postgres_url: str | None = None

@@ -1,9 +1,11 @@
 """Tokens as an identity provider would issue them, for a system on one's own machine."""
 
 import time
+import warnings
 from typing import Final
 
 from joserfc import jwt
+from joserfc.errors import SecurityWarning
 from joserfc.jwk import OctKey
 
 DAYS: Final = 30
@@ -12,4 +14,6 @@ DAYS: Final = 30
 def token(secret: str, subject: str, *roles: str, days: int = DAYS) -> str:
     """A bearer token (HS256) of `subject`."""
     claims = {"sub": subject, "roles": list(roles), "exp": int(time.time()) + days * 86_400}
-    return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))
+    with warnings.catch_warnings():  # of a short secret, as development may use
+        warnings.simplefilter("ignore", SecurityWarning)
+        return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))

@@ -141,6 +141,7 @@ async def _run(settings: ProjectionSettings) -> None:
             "mongodb": wired.mongo.why_not_ready,
             "kafka": service.kafka_away,
             "projection": service.projecting,
+            "personal-data-keys": wired.keys.why_not_ready,
         }
         readiness = Readiness(checks)
         pages = ProblemResponses(lag_page(lag, nothing_here))

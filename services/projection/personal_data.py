@@ -25,7 +25,8 @@ class Keys:
         self._url = f"{url.rstrip('/')}/personal-data-keys"
         self._read_token = read_token
         self._token: str | None = None
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT)
+        self._refused = False
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)  # a neighbour: never by a proxy
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,6 +44,15 @@ class Keys:
             keys |= await self._ask(some)
         return _revealing({customer: _imported(key) for customer, key in keys.items()})
 
+    async def why_not_ready(self) -> str | None:
+        """Why keys cannot be had, in words fit for anybody's eyes; None unless the last attempt failed."""
+        try:
+            if self._refused:
+                await self._ask([])
+        except TransientError as error:
+            return str(error)
+        return None
+
     async def _ask(self, customer_ids: list[str]) -> Mapping[str, Any]:
         try:
             answer = await self._post(customer_ids)
@@ -53,7 +63,9 @@ class Keys:
             answer.raise_for_status()
             keys: Mapping[str, Any] = answer.json()["keys"]
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
+            self._refused = True
             raise TransientError(f"personal data keys: {type(error).__name__}") from error
+        self._refused = False
         return keys
 
     async def _post(self, customer_ids: list[str]) -> httpx.Response:

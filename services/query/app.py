@@ -69,7 +69,7 @@ SOCKETS: Final[dict[str, Any]] = {
     # a compressor per connection takes more memory than all else of it
     "ws_per_message_deflate": False,
     "ws_max_size": 65_536,
-    "ws_ping_interval": 15.0,
+    "ws_ping_interval": 10.0,
     # a slow reader, who has no ear for pings, is to hear that it is slow
     "ws_ping_timeout": 60.0,
 }

@@ -1,15 +1,17 @@
 """Serving HTTP by uvicorn inside a process that owns its own event loop and signals."""
 
 import asyncio
-import binascii
 import contextlib
 import logging
+import os
 import re
 import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Generator
+from http import HTTPStatus
 from typing import Any, Final, TypeVar, cast
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
@@ -27,8 +29,8 @@ _KEEP_ALIVE_SECONDS: Final = 75
 _NO_HTTP: Final = "Invalid HTTP request received."
 _LARGEST_HEAD: Final = 1 << 16
 """The parser looks at an unfinished head again with every byte that comes, and keeps it all."""
-_KEY_BYTES: Final = 16
-_NAMES: Final = re.compile(rb"[\w!#$%&'*+.^`|~-]+(?:[ \t]*,[ \t]*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+_UNHEARD: Final = logging.Logger("unheard", logging.CRITICAL + 1)
+_ENCODED: Final = re.compile(rb"%(?=2[Ff]|0[Aa])")
 
 
 class _Server(uvicorn.Server):
@@ -69,7 +71,8 @@ class _Protocol(OneWriteProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer: the head's values without the space behind them, and none from behind the body.
 
-        RFC 9110, 5.5 and 6.5. The parser leaves both to us.
+        RFC 9110, 5.5 and 6.5. The parser leaves both to us. A slash or line feed that is encoded in the path
+        stays so: decoded, it would count as one of the route's own (RFC 3986, 2.2).
         """
         for place, (name, value) in enumerate(self.headers):
             if value.endswith((b" ", b"\t")):
@@ -77,6 +80,8 @@ class _Protocol(OneWriteProtocol):
         super().on_headers_complete()
         if "path" in self.scope:  # the head of one that asks for another protocol is still to be looked at
             self.headers = []
+            if _ENCODED.search(self.scope["raw_path"]):
+                self.scope["path"] = unquote(_ENCODED.sub(b"%25", self.scope["raw_path"]).decode("ascii"))
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -116,27 +121,29 @@ class _Protocol(OneWriteProtocol):
         return None if running is None or running.response_complete else running
 
     def _is_handshake(self) -> bool:
-        """Whether the request opens a WebSocket (RFC 6455, 4.2.1)."""
-        headers = dict(self.headers)
-        try:
-            key = binascii.a2b_base64(headers.get(b"sec-websocket-key", b""), strict_mode=True)
-        except binascii.Error:
+        """Whether the library that opens WebSockets will open this one. Some it refuses without a word."""
+        from websockets.server import ServerProtocol  # only who lets WebSockets in has it
+
+        if self.parser.get_http_version() != "1.1":
             return False
-        return (
-            (self.parser.get_method(), self.parser.get_http_version()) == (b"GET", "1.1")
-            and self._get_upgrade() == b"websocket"
-            and headers.get(b"sec-websocket-version") == b"13"
-            and len(key) == _KEY_BYTES
-            and _NAMES.fullmatch(headers.get(b"sec-websocket-protocol", b"none")) is not None
+        trial = ServerProtocol(logger=_UNHEARD)
+        trial.receive_data(self._head())
+        return any(
+            trial.accept(cast("Any", request)).status_code == HTTPStatus.SWITCHING_PROTOCOLS
+            for request in trial.events_received()
         )
 
     def _asking_for_nothing_else(self) -> bytes:
         """The request's head without its wish for another protocol."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        if method == b"CONNECT":
+        if self.parser.get_method() == b"CONNECT":
             raise httptools.HttpParserError("this is no proxy")
+        return self._head(without=b"upgrade")
+
+    def _head(self, without: bytes = b"") -> bytes:
+        """The request's line and headers, but for those of one name."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
-        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != without]
         return b"\r\n".join([*lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
@@ -172,6 +179,9 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
     Raises `OSError` when the port is taken.
     """
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    # read when the library is imported; by default a WebSocket's token and cursor have less room than others'
+    os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(_LARGEST_HEAD))
+    os.environ.setdefault("WEBSOCKETS_MAX_NUM_HEADERS", str(_LARGEST_HEAD))
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     # inherited by what is accepted: asyncio would not set it, and each answer would wait for an ACK
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -237,6 +237,7 @@ TABLE = [
             b'{"name":"\xff","price":"1.00"}',
             b'{"name":"L","price":NaN}',
             b'{"name":"L","price":Infinity}',
+            b'{"name":NaN,"name":"L","price":"1.00"}',
             b'\xef\xbb\xbf{"name":"L","price":"1.00"}',
             b"[" * 100_000,
         )
@@ -338,7 +339,7 @@ TABLE = [
     Bad("PUT", NEW, 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": "*"}),
     *(
         Bad("PUT", "/products/lamp", 412, "version-mismatch", json=LAMP, headers={**STAFF, "If-Match": value})
-        for value in ('"0"', '"9223372036854775807"')
+        for value in ('"0"', '"9223372036854775807"', f'"{10**30}"')
     ),
     *(
         Bad("POST", path + "/cancel", 404, "order-not-found", json={"reason": "x"})

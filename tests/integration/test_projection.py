@@ -176,9 +176,12 @@ async def test_names_become_readable_and_go_with_their_key(around: World) -> Non
     await around.projected(1, "orders go on while keys are away")
     assert set(await around.all(ORDERS)) == {"o1"}
     assert await around.all(CUSTOMERS) == {}
+    reasons = (await projection.get("/health/ready"))["reasons"]
+    assert reasons == {"personal-data-keys": "personal data keys: HTTPStatusError"}
     keys.away = False
     await around.projected(2, "customers go on when the keys are back")
     assert (await around.all(CUSTOMERS))["ada"]["name"] == "Ada"
+    assert (await projection.get("/health/ready")) == {"status": "ready"}
     del keys.keys["ada"]
     await around.topics.publish("customers", [("ada", 2, CustomerErased(customer_id="ada"))])
     await around.projected(3)

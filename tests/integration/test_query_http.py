@@ -140,6 +140,20 @@ async def test_refusals(
     assert ("retry-after" in answer.headers) == (answer.status_code == 503)
 
 
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/docs/assets/swagger-ui.css"])
+async def test_no_websocket_opens_where_none_is(idle: System, path: str) -> None:
+    answer = await idle.client.get(path, headers={**STAFF, **HANDSHAKE})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -147,24 +161,20 @@ async def test_refusals(
         {"Sec-WebSocket-Key": ""},
         {"Sec-WebSocket-Version": "8"},
         {"Sec-WebSocket-Protocol": "bearer,="},
+        {"Content-Length": "2"},
     ],
     ids=str,
 )
 async def test_a_broken_handshake_is_refused_like_everything_else(
     idle: System, wrong: dict[str, str]
 ) -> None:
-    handshake = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version": "13",
-        **wrong,
-    }
-    answer = await idle.client.get("/ws", headers={**STAFF, **handshake})
+    handshake = {**HANDSHAKE, **wrong}
+    body = b"{}" if "Content-Length" in wrong else None
+    answer = await idle.client.request("GET", "/ws", headers={**STAFF, **handshake}, content=body)
     assert (answer.status_code, answer.json()["code"]) == (426, "upgrade-required")
     assert answer.headers["sec-websocket-version"] == "13"
     assert answer.headers["x-request-id"]
-    unknown = await idle.client.get("/ws", headers=handshake)
+    unknown = await idle.client.request("GET", "/ws", headers=handshake, content=body)
     assert (unknown.status_code, unknown.json()["code"]) == (401, "unauthenticated")
 
 

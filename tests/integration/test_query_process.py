@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from joserfc import jwt
+from joserfc.jwk import OctKey
 from websockets.asyncio.client import ClientConnection, connect
 
 from deploy.local.state import free_ports
@@ -105,6 +107,21 @@ async def test_the_process_ends_although_streams_and_requests_wait(
             process.send_signal(signal.SIGTERM)
             assert [line async for line in lines] == [""]
         assert (await waiting).status_code == 503
+    assert await asyncio.wait_for(process.wait(), 8) == 0
+
+
+async def test_a_handshake_may_be_as_large_as_any_other_request(
+    mongodb_url: str, mongodb_database: str, store: Store
+) -> None:
+    (port,) = free_ports(1)
+    process = await started(mongodb_url, mongodb_database, port)
+    claims = {"sub": "grace", "roles": ["staff"], "exp": 2**33, "more": "x" * 8_000}
+    token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET))
+    headers = {"Authorization": f"Bearer {token}"} | {f"X-{number}": "more" for number in range(200)}
+    address = f"ws://127.0.0.1:{port}/ws?cursor={'x' * 10_000}"
+    async with connect(address, additional_headers=headers) as opened:
+        assert '"reset"' in str(await opened.recv())
+    process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 8) == 0
 
 

@@ -221,6 +221,15 @@ async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple
     assert answer.endswith(repr([(b"connection", b"close"), *seen]).encode())
 
 
+async def test_a_slash_that_is_encoded_in_a_path_does_not_part_it() -> None:
+    async def path_seen(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_bytes(send, 200, scope["path"].encode())
+
+    async with serve(path_seen, "127.0.0.1", 0) as port, httpx.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/a%2Fb%2fc%20d%0A")
+    assert answer.text == "/a%2Fb%2fc d%0A"
+
+
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
 KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -235,6 +244,7 @@ WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version
         WEBSOCKET.replace(b"13", b"8") + KEY,
         WEBSOCKET + KEY.replace(b"=", b""),
         WEBSOCKET + KEY + b"Sec-WebSocket-Protocol: bearer, =\r\n",
+        WEBSOCKET + KEY + KEY,
     ],
     ids=repr,
 )

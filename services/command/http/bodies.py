@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import email_validator
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 from shared.auth import valid_id
 from shared.money import Money
@@ -39,10 +40,20 @@ def _price(amount: Money) -> Money:
     return amount
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200, examples=["Lamp"]), AfterValidator(_storable)]
+_NO_NUL: Final[JsonDict] = {"pattern": "^[^\\u0000]*$"}
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=200, examples=["Lamp"], json_schema_extra=_NO_NUL),
+    AfterValidator(_storable),
+]
 Email = Annotated[
     str,
-    Field(max_length=254, examples=["ada@example.com"], json_schema_extra={"format": "email"}),
+    Field(
+        max_length=254,
+        examples=["ada@example.com"],
+        description="With a domain of two labels or more; no quoted local part, no address literal.",
+        json_schema_extra={"format": "email"},
+    ),
     AfterValidator(_storable),
     AfterValidator(_email),
 ]
@@ -62,10 +73,14 @@ Price = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(?!0\.00$)(0|[1-9][0-9]{0,5})\.[0-9]{2}$"}),
 ]
 Reason = Annotated[
-    str, Field(min_length=1, max_length=500, examples=["changed my mind"]), AfterValidator(_storable)
+    str,
+    Field(min_length=1, max_length=500, examples=["changed my mind"], json_schema_extra=_NO_NUL),
+    AfterValidator(_storable),
 ]
 Tracking = Annotated[
-    str, Field(min_length=1, max_length=100, examples=["TRACK-1"]), AfterValidator(_storable)
+    str,
+    Field(min_length=1, max_length=100, examples=["TRACK-1"], json_schema_extra=_NO_NUL),
+    AfterValidator(_storable),
 ]
 
 
@@ -111,7 +126,11 @@ def _each_once(lines: list[OrderLine]) -> list[OrderLine]:
 class NewOrder(Body):
     """What a customer orders; prices are the products' at that moment."""
 
-    items: Annotated[list[OrderLine], Field(min_length=1, max_length=100), AfterValidator(_each_once)]
+    items: Annotated[
+        list[OrderLine],
+        Field(min_length=1, max_length=100, description="Each product stands in one item only."),
+        AfterValidator(_each_once),
+    ]
 
     def names(self) -> int:
         """Its own, and two of each line."""

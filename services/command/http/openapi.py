@@ -145,7 +145,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
                 "name": "If-Match",
                 "in": "header",
                 "description": 'The version the stream must have, as in "3"; "0": none yet; *: any.',
-                "schema": {"type": "string", "pattern": '^(\\*|"(0|[1-9][0-9]{0,18})")$'},
+                "schema": {"type": "string", "pattern": '^(\\*|"(0|[1-9][0-9]{0,99})")$'},
             }
         )
     parameters.append(

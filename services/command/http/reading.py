@@ -25,7 +25,7 @@ INVALID_IF_MATCH: Final = Kind(400, "invalid-if-match", "The If-Match header can
 INVALID_IDEMPOTENCY_KEY: Final = Kind(400, "invalid-idempotency-key", "The Idempotency-Key cannot be used")
 
 _JSON_TYPE: Final = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
-_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,18})"')
+_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,99})"')
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _NAMES: Final = re.compile(rb'"\s*:')
 _ERRORS_TOLD: Final = 20
@@ -123,6 +123,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
+    require_wellformed(body)  # the parser only skims a value that a later one of the same name replaces
     found = list(_repeated(json.loads(body, object_pairs_hook=_Pairs)))
     if found:
         detail = "the name stands there more than once"
