@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
+from shared.problems import NOT_FOUND, Problem, require_reading
 
 _VENDOR: Final = files("swagger_ui_bundle") / "vendor"
 _POLICY: Final = (
@@ -38,8 +38,7 @@ class _Reading:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # a `Mount` takes WebSockets, too
             raise Problem(NOT_FOUND, "There is no such page.")
-        if scope["method"] not in {"GET", "HEAD"}:
-            raise Problem(METHOD_NOT_ALLOWED, "Here goes GET, HEAD.", headers=[(b"allow", b"GET, HEAD")])
+        require_reading(scope)
         try:
             await self._app(scope, receive, send)
         except HTTPException:

@@ -112,6 +112,18 @@ def problem_body(kind: Kind, detail: str, instance: str, **extra: Any) -> bytes:
     return orjson.dumps(document)
 
 
+def pointer(location: Sequence[int | str]) -> str:
+    """A JSON pointer (RFC 6901) to a place in a document."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
+
+
+def require_reading(scope: Scope) -> None:
+    """Raise a 405 unless the method is GET or HEAD."""
+    if scope["method"] not in {"GET", "HEAD"}:
+        allow = [(b"allow", b"GET, HEAD")]
+        raise Problem(METHOD_NOT_ALLOWED, "Allowed methods: GET, HEAD.", headers=allow)
+
+
 def instance_of(scope: Scope) -> str:
     """The request's path without its query, spelled as a URI reference."""
     return quote(scope["path"], safe="/:@!$&'()*+,;=~-._")

@@ -17,7 +17,7 @@ from services.projection.settings import ProjectionSettings
 from services.projection.store.generations import Generations
 from services.projection.store.heartbeats import Heartbeats
 from services.projection.wiring import Parts, parts, prepare_process
-from shared.problems import METHOD_NOT_ALLOWED, Problem, ProblemResponses, send_bytes
+from shared.problems import ProblemResponses, require_reading, send_bytes
 from shared.settings import read_settings
 from shared.telemetry import (
     Observed,
@@ -112,8 +112,7 @@ def lag_page(lag: Lag, app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         name_route(scope, "/lag")
-        if scope["method"] not in {"GET", "HEAD"}:
-            raise Problem(METHOD_NOT_ALLOWED, "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])
+        require_reading(scope)
         headers = [(b"cache-control", b"no-store")]
         await send_bytes(
             send, 200, orjson.dumps(lag.report()), headers=headers, head=scope["method"] == "HEAD"

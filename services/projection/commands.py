@@ -50,5 +50,7 @@ async def _dispatch(wired: Parts, console: Console, arguments: Namespace) -> int
             return await letters.show(wired, console, arguments.stream)
         case "dead-letters", "redrive":
             return await letters.redrive_all(wired, console, arguments.streams)
-        case _:
+        case "dead-letters", "list":
             return await letters.list_parked(wired, console)
+        case unknown:
+            raise ValueError(f"there is no command {unknown}")

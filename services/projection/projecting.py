@@ -23,7 +23,7 @@ from services.projection.personal_data import Keys
 from services.projection.read_models.customers import Reveal
 from services.projection.records import Record, digest, incarnation, sent_at, stream_of
 from services.projection.store import marks
-from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Passed, Place
 from services.projection.store.connecting import Mongo
 from services.projection.store.heartbeats import Heartbeats
 from services.projection.store.writing import Writer
@@ -67,19 +67,9 @@ class Projector:
         self._marks[place] = await marks.load(self._mongo, self.generation, place)
         return checkpoint
 
-    async def halted(self, place: Place) -> bool:
-        """Whether it stands where a switch of generations made it halt."""
-        checkpoint = await self._checkpoints.load(place)
-        return (
-            checkpoint.halt_at is not None
-            and checkpoint.halt_until is not None
-            and checkpoint.halt_until > datetime.now(UTC)
-            and checkpoint.offset >= checkpoint.halt_at
-        )
-
     async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
         """Count nothing of the partition as passed; the checkpoint as it is then. Raises as `apply` does."""
-        return await self._writer.write(place, start, ("", -1, ""), None, Writes(), ())
+        return await self._writer.write(place, start, Passed("", -1, ""), None, Writes(), ())
 
     async def incarnations(self) -> Mapping[str, str]:
         """The incarnations of the topics as the relay told them last; none while it is silent."""
@@ -138,7 +128,7 @@ class Projector:
     ) -> Checkpoint:
         last = readings[-1].record
         said = (found for each in reversed(readings) if (found := incarnation(each.record)))
-        to = (next(said, start.incarnation), last.offset, digest(last))
+        to = Passed(next(said, start.incarnation), last.offset, digest(last))
         trace.writing()
         moved = await self._writer.write(
             place, start, to, sent_at(last), fold.folder.writes(), fold.marks.values()

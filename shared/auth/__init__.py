@@ -8,7 +8,16 @@ A service makes one `Authenticator` from its `AuthSettings` and enters it while 
 """
 
 from shared.auth.authenticator import Authenticator
-from shared.auth.principal import PERSONAL_DATA, STAFF, Principal, valid_id
+from shared.auth.principal import ID_PATTERN, ID_RULE, PERSONAL_DATA, STAFF, Principal, valid_id
 from shared.auth.settings import AuthSettings
 
-__all__ = ["PERSONAL_DATA", "STAFF", "AuthSettings", "Authenticator", "Principal", "valid_id"]
+__all__ = [
+    "ID_PATTERN",
+    "ID_RULE",
+    "PERSONAL_DATA",
+    "STAFF",
+    "AuthSettings",
+    "Authenticator",
+    "Principal",
+    "valid_id",
+]

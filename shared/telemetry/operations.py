@@ -9,10 +9,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.problems import (
-    METHOD_NOT_ALLOWED,
     NOT_FOUND,
     UNAVAILABLE,
     Problem,
+    require_reading,
     retry_after_header,
     send_bytes,
 )
@@ -100,8 +100,9 @@ class Operations:
     @staticmethod
     async def _answer(endpoint: Callable[[Scope, Send], Awaitable[None]], scope: Scope, send: Send) -> None:
         name_route(scope, scope["path"])
-        if scope["method"] not in {"GET", "HEAD"}:
-            problem = Problem(METHOD_NOT_ALLOWED, "Only GET and HEAD.", headers=[(b"allow", b"GET, HEAD")])
+        try:
+            require_reading(scope)
+        except Problem as problem:
             await problem.respond(scope, send)
             return
         await endpoint(scope, send)

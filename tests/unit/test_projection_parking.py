@@ -4,6 +4,7 @@ import pytest
 
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Letter, Parked
+from services.projection.folding.reading import reading
 from services.projection.kafka.dead_letters import origin, trimmed, whole
 from services.projection.letters.reading import dead_letter
 from services.projection.records import Record, digest, sent_at
@@ -27,7 +28,8 @@ class Stream:
 
     def fold(self, *records: Record, refetched: dict[tuple[str, int], Record] | None = None) -> Fold:
         folding = Fold(folder("orders", self.memory), self.marks, refetched)
-        folding.take_all(records)
+        for each in records:
+            folding.take(reading(each))
         if not folding.holes:
             self.memory.write(folding.folder.writes())
             self.marks |= folding.marks

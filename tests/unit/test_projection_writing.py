@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from services.projection.folding.folder import Writes
-from services.projection.store.checkpoints import Checkpoint
+from services.projection.store.checkpoints import Checkpoint, Passed
 from services.projection.store.connecting import Mongo
 from services.projection.store.writing import Batch, Writer
 from shared.documents import ORDERS
@@ -27,7 +27,7 @@ class Recorded(Writer):
 
     async def take(self, partition: int, documents: int) -> Checkpoint:
         writes = Writes(inserted={ORDERS: cast("Any", [{}] * documents)}, replaced={}, added={}, feed=[])
-        return await self.write(("orders", partition), START, ("i", 0, "d"), None, writes, [])
+        return await self.write(("orders", partition), START, Passed("i", 0, "d"), None, writes, [])
 
 
 async def test_light_batches_that_wait_share_a_transaction() -> None:

@@ -12,6 +12,7 @@ from services.projection.folding.customers import CustomersFolder
 from services.projection.folding.folder import Folder
 from services.projection.folding.orders import OrdersFolder
 from services.projection.folding.products import ProductsFolder
+from services.projection.folding.reading import reading
 from services.projection.records import Record
 from shared.documents import (
     CUSTOMER_SUMMARIES,
@@ -64,7 +65,8 @@ def folder(topic: str, memory: Memory, reveal: object = readable) -> Folder:
 def fold(memory: Memory, records: Sequence[Record], reveal: object = readable) -> Fold:
     """Fold one batch into the memory."""
     folding = Fold(folder(records[0].topic, memory, reveal), {})
-    folding.take_all(records)
+    for each in records:
+        folding.take(reading(each))
     memory.write(folding.folder.writes())
     return folding
 

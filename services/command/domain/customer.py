@@ -123,8 +123,10 @@ def _load(stored: Mapping[str, Any]) -> Customer:
             return NoCustomer()
         case "registered":
             return Registered(stored["name"], stored["email"])
-        case _:
+        case "erased":
             return Erased()
+        case other:
+            raise ValueError(f"no customer is {other}")
 
 
 CUSTOMER: Final[Aggregate[Customer]] = Aggregate(

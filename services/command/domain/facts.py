@@ -22,6 +22,3 @@ class Facts(NamedTuple):
 
     products: Mapping[str, ProductFact] = MappingProxyType({})
     customer_registered: bool = False
-
-
-NO_FACTS = Facts()

@@ -176,23 +176,32 @@ def _must_be_pending(state: Pending | Shipped | Cancelled) -> None:
             assert_never(state)
 
 
-_STATES: Final[Mapping[str, type[Pending] | type[Shipped] | type[Cancelled]]] = {
-    "pending": Pending,
-    "shipped": Shipped,
-    "cancelled": Cancelled,
-}
-
-
 def _dump(state: Order) -> Mapping[str, Any]:
-    if isinstance(state, NoOrder):
-        return {"state": "none"}
-    return {"state": type(state).__name__.lower(), "customerId": state.customer_id}
+    match state:
+        case NoOrder():
+            return {"state": "none"}
+        case Pending(customer_id):
+            return {"state": "pending", "customerId": customer_id}
+        case Shipped(customer_id):
+            return {"state": "shipped", "customerId": customer_id}
+        case Cancelled(customer_id):
+            return {"state": "cancelled", "customerId": customer_id}
+        case _:
+            assert_never(state)
 
 
 def _load(stored: Mapping[str, Any]) -> Order:
-    if stored["state"] == "none":
-        return NoOrder()
-    return _STATES[stored["state"]](stored["customerId"])
+    match stored["state"]:
+        case "none":
+            return NoOrder()
+        case "pending":
+            return Pending(stored["customerId"])
+        case "shipped":
+            return Shipped(stored["customerId"])
+        case "cancelled":
+            return Cancelled(stored["customerId"])
+        case other:
+            raise ValueError(f"no order is {other}")
 
 
 ORDER: Final[Aggregate[Order]] = Aggregate(

@@ -111,10 +111,15 @@ def _dump(state: Product) -> Mapping[str, Any]:
 
 
 def _load(stored: Mapping[str, Any]) -> Product:
-    if stored["state"] == "none":
-        return NoProduct()
-    case = Listed if stored["state"] == "listed" else Delisted
-    return case(stored["productName"], Money(stored["price"]))
+    match stored["state"]:
+        case "none":
+            return NoProduct()
+        case "listed":
+            return Listed(stored["productName"], Money(stored["price"]))
+        case "delisted":
+            return Delisted(stored["productName"], Money(stored["price"]))
+        case other:
+            raise ValueError(f"no product is {other}")
 
 
 PRODUCT: Final[Aggregate[Product]] = Aggregate(

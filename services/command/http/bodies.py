@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
-from shared.auth import valid_id
+from shared.auth import ID_PATTERN, ID_RULE, valid_id
 from shared.money import Money
 
 # a syntactically valid address is enough: whether example.test exists is none of our business
@@ -30,7 +30,7 @@ def _email(text: str) -> str:
 
 def _id(text: str) -> str:
     if not valid_id(text):
-        raise ValueError("1 to 64 of A-Za-z0-9._~-, neither . nor ..")
+        raise ValueError(ID_RULE)
     return text
 
 
@@ -63,7 +63,7 @@ Id = Annotated[
         min_length=1,
         max_length=64,
         examples=["lamp"],
-        json_schema_extra={"pattern": "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$"},
+        json_schema_extra={"pattern": ID_PATTERN},
     ),
     AfterValidator(_id),
 ]

@@ -20,7 +20,7 @@ from services.command.http.bodies import (
     Shipment,
 )
 from services.command.store.commands import NO_NEEDS, Needs
-from shared.auth import STAFF, Principal, valid_id
+from shared.auth import ID_RULE, STAFF, Principal, valid_id
 from shared.events import Event
 from shared.problems import VALIDATION, Problem
 
@@ -73,9 +73,8 @@ def _self_or_staff(caller: Principal, subject: str) -> None:
 
 def _checked_id(parameter: str, value: str) -> str:
     if not valid_id(value):
-        detail = "1 to 64 of A-Za-z0-9._~-, neither . nor .."
         raise Problem(
-            VALIDATION, "The path does not fit.", errors=[{"pointer": f"/{parameter}", "detail": detail}]
+            VALIDATION, "The path is invalid.", errors=[{"pointer": f"/{parameter}", "detail": ID_RULE}]
         )
     return value
 

@@ -1,6 +1,7 @@
 """The way of a command through HTTP: who, may it, what, and then the store's answer."""
 
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b, sha256
 from typing import Any
 
@@ -8,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import Receive, Scope, Send
 
 from services.command.http.answers import answer
-from services.command.http.commands import Asked, Route
+from services.command.http.commands import Route
 from services.command.http.reading import (
     INVALID_IF_MATCH,
     Headers,
@@ -20,9 +21,7 @@ from services.command.http.reading import (
 )
 from services.command.store.commands import (
     ROUTE_FINGERPRINT_BYTES,
-    Answer,
     Command,
-    Decided,
     Executed,
     Idempotency,
 )
@@ -83,7 +82,12 @@ class CommandEndpoint:
                 traceparent=traceparent(scope),
                 request_id=request_id(scope),
                 received_at=received_at,
-                answer=self._answering(scope, asked),
+                answer=partial(
+                    answer,
+                    thing=route.thing,
+                    location=route.location.replace("{subject}", asked.subject),
+                    scope=scope,
+                ),
             )
         )
         self._count(executed.answer.status)
@@ -95,15 +99,6 @@ class CommandEndpoint:
             outcome = self._by_status[status] = self._outcomes.labels(self._route.name, str(status))
         outcome.inc()
 
-    def _answering(self, scope: Scope, asked: Asked) -> Any:
-        route = self._route
-
-        def told(decided: Decided) -> Answer:
-            location = route.location.replace("{subject}", asked.subject)
-            return answer(decided, thing=route.thing, location=location, scope=scope)
-
-        return told
-
     async def _execute(self, command: Command[Any]) -> Executed:
         try:
             return await self._store.execute(command)
@@ -113,9 +108,9 @@ class CommandEndpoint:
             raise Problem(CONTENDED, "Nothing was changed; try again.") from None
         except StoreOverloadedError:
             raise overloaded("Too many commands are waiting; nothing was changed.") from None
-        except StoreUnavailableError as error:
-            detail = "The event store is away. Repeat the request with the same Idempotency-Key."
-            raise unavailable(detail, error.retry_after) from None
+        except StoreUnavailableError:
+            detail = "The event store is unavailable. Repeat the request with the same Idempotency-Key."
+            raise unavailable(detail) from None
 
 
 def _idempotency(scope: Scope, headers: Headers, caller: Principal, key: str, body: bytes) -> Idempotency:

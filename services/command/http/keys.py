@@ -27,6 +27,6 @@ class PersonalDataKeys:
         wanted = parse(KeyRequest, body)
         try:
             keys = await self._store.personal_data_keys(wanted.customer_ids)
-        except StoreUnavailableError as error:
-            raise unavailable("The event store is away.", error.retry_after) from None
+        except StoreUnavailableError:
+            raise unavailable("The event store is unavailable.") from None
         await send_bytes(send, 200, orjson.dumps({"keys": keys}), headers=[(b"cache-control", b"no-store")])

@@ -18,6 +18,7 @@ from shared.problems import (
     VALIDATION,
     Kind,
     Problem,
+    pointer,
 )
 
 LONGEST_BODY: Final = 1024 * 1024
@@ -160,11 +161,6 @@ def _misfit(error: ValidationError) -> Problem:
 def _told(errors: Sequence[Mapping[str, str]]) -> Problem:
     count = f"{len(errors)} error" + ("s" if len(errors) > 1 else "")
     return Problem(VALIDATION, f"The body has {count}.", errors=errors[:_ERRORS_TOLD])
-
-
-def pointer(location: Sequence[int | str]) -> str:
-    """A JSON pointer (RFC 6901) to a place in a document."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
 def expected_version(headers: Headers) -> int | Literal["*"] | None:

@@ -33,7 +33,7 @@ class Methods:
         handler = self._handlers.get(scope["method"])
         if handler is None:
             allow = [(b"allow", self._allow.encode())]
-            raise Problem(METHOD_NOT_ALLOWED, f"Here goes {self._allow}.", headers=allow)
+            raise Problem(METHOD_NOT_ALLOWED, f"Allowed methods: {self._allow}.", headers=allow)
         return handler(scope, receive, send)
 
 

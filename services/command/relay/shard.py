@@ -29,6 +29,8 @@ _SHARE_SECONDS: Final = 1.0
 _DEPTH_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 5.0
 _BACKOFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
+_HANDED_OVER_SECONDS: Final = 1.0
+"""Long enough for the other relay, which looks every `_STANDBY_SECONDS`."""
 _log = logging.getLogger(__name__)
 
 FAULTS: Final = (
@@ -72,13 +74,15 @@ class Shard:
     async def run(self) -> None:
         """Publish or stand by until cancelled; what fails is begun again."""
         while True:
+            pause = _HANDED_OVER_SECONDS
             try:
                 await self._session()
             except* HandedOverError:
                 _log.info("shard %d goes to another relay", self._number)
             except* FAULTS as group:
                 self._note(group)
-            await asyncio.sleep(_BACKOFF_SECONDS[min(self._failed, len(_BACKOFF_SECONDS)) - 1])
+                pause = _BACKOFF_SECONDS[min(self._failed, len(_BACKOFF_SECONDS)) - 1]
+            await asyncio.sleep(pause)
 
     async def drain(self) -> None:
         """Finish what is on its way, for a few seconds."""

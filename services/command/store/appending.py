@@ -9,8 +9,9 @@ import orjson
 from services.command.domain import customer as customers
 from services.command.domain import product as products
 from services.command.store.commands import ROUTE_FINGERPRINT_BYTES
+from services.command.store.connecting import Connection
 from services.command.store.deciding import StoredEvent, Verdict
-from services.command.store.loading import Connection, Picture
+from services.command.store.loading import Picture
 from services.command.store.sql import sql
 
 Loss = Literal["stale", "key", "conflict"]

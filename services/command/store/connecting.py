@@ -5,9 +5,13 @@ from uuid import uuid4
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
 
-from services.command.store.loading import Connection
 from services.command.store.sql import sql
+
+Connection = psycopg.AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
 
 LOCK_TIMEOUT_MS: Final = 50
 PATIENCE_MS: Final = 4000

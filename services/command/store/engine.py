@@ -12,13 +12,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.command.store.announcing import Announcer
 from services.command.store.commands import Command, Executed
-from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, conninfo
+from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, Connection, Pool, conninfo
 from services.command.store.deadlines import Deadlines
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
 from services.command.store.housekeeping import keep_house
 from services.command.store.known_facts import KnownFacts
-from services.command.store.loading import Connection
 from services.command.store.metrics import StoreMetrics
 from services.command.store.migrate import missing
 from services.command.store.pending import Pending
@@ -57,7 +56,7 @@ class CommandStore:
         self._deadlines = Deadlines()
         self._known = KnownFacts()
         self._announcer = Announcer(url)
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+        self._pool: Pool = AsyncConnectionPool(
             conninfo(url, lock_timeout_ms=PATIENCE_MS),
             kwargs={"autocommit": True},
             min_size=1,

@@ -19,10 +19,6 @@ class ContendedError(StoreError):
 class StoreUnavailableError(StoreError):
     """The database is away. Whether something was written is not known: repeat with the same key."""
 
-    def __init__(self, retry_after: float = 1.0) -> None:
-        super().__init__("the event store is away")
-        self.retry_after = retry_after
-
 
 class StoreOverloadedError(StoreError):
     """Too many commands are waiting; this one was not started."""

@@ -17,7 +17,7 @@ from psycopg import sql as composed
 
 from services.command.store.appending import append
 from services.command.store.codec import MissingKeyError
-from services.command.store.connecting import LOCK_TIMEOUT_MS
+from services.command.store.connecting import LOCK_TIMEOUT_MS, Connection
 from services.command.store.deciding import GuessedError, Verdict, decide
 from services.command.store.errors import (
     ContendedError,
@@ -29,7 +29,7 @@ from services.command.store.errors import (
     is_passing,
 )
 from services.command.store.known_facts import KnownFacts
-from services.command.store.loading import Connection, Picture, load
+from services.command.store.loading import Picture, load
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.snapshots import save_snapshots
@@ -79,9 +79,22 @@ class Executor:
     async def run(self, batch: Sequence[Pending]) -> Leftovers:
         """Answer each command of `batch`, but for those left over. No two are of one stream."""
         leftovers = Leftovers()
-        picture = await self._load(batch, leftovers)
-        if picture is None:
-            return leftovers
+        await self._run(batch, leftovers)
+        return leftovers
+
+    async def _run(self, batch: Sequence[Pending], leftovers: Leftovers) -> None:
+        try:
+            picture = await self._load(batch)
+        except Exception as error:
+            if self._connection.closed:
+                raise
+            if len(batch) == 1:
+                self._give_up(batch[0], error, leftovers)
+            else:
+                middle = len(batch) // 2
+                await self._run(batch[:middle], leftovers)
+                await self._run(batch[middle:], leftovers)
+            return
         pairs = []
         now = whole_milliseconds(self._clock())
         for pending in batch:
@@ -92,27 +105,21 @@ class Executor:
         if pairs:
             self._metrics.batch_size.observe(len(pairs))
             await self._store(pairs, picture, leftovers)
-        await save_snapshots(self._connection, batch, picture)
-        return leftovers
+        await self._save_snapshots(batch, picture)
 
-    async def _load(self, batch: Sequence[Pending], leftovers: Leftovers) -> Picture | None:
+    async def _load(self, batch: Sequence[Pending]) -> Picture:
         attempted = [event_id for pending in batch for event_id in pending.attempts]
+        self._known.keep_bounded()
+        return await load(self._connection, [pending.command for pending in batch], attempted, self._known)
+
+    async def _save_snapshots(self, batch: Sequence[Pending], picture: Picture) -> None:
         try:
-            commands = [pending.command for pending in batch]
-            self._known.keep_bounded()
-            return await load(self._connection, commands, attempted, self._known)
-        except Exception as error:
+            await save_snapshots(self._connection, batch, picture)
+        except psycopg.Error as error:
             if self._connection.closed:
                 raise
-            if len(batch) == 1:
-                self._give_up(batch[0], error, leftovers)
-                return None
-        middle = len(batch) // 2
-        for half in (batch[:middle], batch[middle:]):
-            left = await self.run(half)
-            leftovers.again += left.again
-            leftovers.locked += left.locked
-        return None
+            # the commands are answered; whoever loads the stream next saves it
+            _log.info("a snapshot was not saved: %s", type(error).__name__)
 
     def _decided(
         self, pending: Pending, picture: Picture, now: datetime, leftovers: Leftovers

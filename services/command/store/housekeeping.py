@@ -7,8 +7,8 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from services.command.store.connecting import Pool
 from services.command.store.sql import sql
-from services.command.store.writing import Pool
 
 _EVERY_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)

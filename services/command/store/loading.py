@@ -5,17 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
-from psycopg.rows import TupleRow
-
 from services.command.domain.facts import Facts, ProductFact
 from services.command.store.codec import decode_event, decode_state
 from services.command.store.commands import NO_NEEDS, Answer, Command
+from services.command.store.connecting import Connection
 from services.command.store.known_facts import KnownFacts
 from services.command.store.sql import sql
 from shared.money import Money
-
-Connection = psycopg.AsyncConnection[TupleRow]
 
 
 class Loaded(NamedTuple):
@@ -31,7 +27,6 @@ class Loaded(NamedTuple):
 class Remembered:
     """An idempotency key's record."""
 
-    stream_id: str
     fingerprint: bytes
     answer: Answer
 
@@ -107,8 +102,8 @@ async def load(
     for name, registered, version in await _rows(found_customers):
         picture.customers[name] = known.customers[name] = (registered, version)
     picture.keys.update(await _rows(keys))
-    for user, key, stream, fingerprint, status, body, location in await _rows(remembered):
-        picture.remembered[user, key] = Remembered(stream, fingerprint, Answer(status, body, location))
+    for user, key, fingerprint, status, body, location in await _rows(remembered):
+        picture.remembered[user, key] = Remembered(fingerprint, Answer(status, body, location))
     picture.stored_events.update(str(event_id) for (event_id,) in await _rows(stored))
     _rebuild(picture, by_stream, await _rows(streams))
     return picture

@@ -6,7 +6,8 @@ from typing import Final
 import orjson
 
 from services.command.store.codec import MissingKeyError, encode_state
-from services.command.store.loading import Connection, Picture
+from services.command.store.connecting import Connection
+from services.command.store.loading import Picture
 from services.command.store.pending import Pending
 from services.command.store.sql import sql
 

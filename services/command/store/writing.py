@@ -7,12 +7,19 @@ from itertools import count
 from typing import Final
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-from services.command.store.connecting import PATIENCE_MS, backend_of, backoff, connect, end_backend
+from services.command.store.connecting import (
+    PATIENCE_MS,
+    Connection,
+    Pool,
+    backend_of,
+    backoff,
+    connect,
+    end_backend,
+)
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
-from services.command.store.loading import Connection
 from services.command.store.metrics import StoreMetrics
 from services.command.store.pending import Pending
 from services.command.store.waiting import Waiting
@@ -20,8 +27,6 @@ from services.command.store.waiting import Waiting
 BATCH: Final = 256
 _BATCH_SECONDS: Final = 12.0
 _log = logging.getLogger(__name__)
-
-Pool = AsyncConnectionPool[Connection]
 
 
 class Writer:

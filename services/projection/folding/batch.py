@@ -1,13 +1,13 @@
 """Takes a batch's records in order: applies what comes next, drops repeats, finds holes, parks the rest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.projection.folding.customers import CustomersFolder
 from services.projection.folding.folder import Folder
 from services.projection.folding.parking import Letter, Marks, Parked, why
-from services.projection.folding.reading import Reading, reading
+from services.projection.folding.reading import Reading
 from services.projection.read_models.incoming import Incoming
 from services.projection.records import Record, digest, read, stream_of
 from shared.events import CustomerErased
@@ -38,11 +38,6 @@ class Fold:
     holes: list[Hole] = field(default_factory=list)
     applied: int = 0
     repeats: int = 0
-
-    def take_all(self, records: Iterable[Record]) -> None:
-        """Take records in the order of their offsets."""
-        for record in records:
-            self.take(reading(record))
 
     def take(self, reading: Reading) -> None:
         """Take the next record, whatever is in it."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bson.errors import BSONError
+from pydantic import ValidationError
 
 from services.projection.records import Record
 
@@ -41,9 +41,8 @@ class Letter:
 
 def why(error: Exception) -> str:
     """The reason in words that hold nothing of the record: what stands there may be personal."""
-    errors: Any = getattr(error, "errors", None)
-    if errors is not None:
-        details = errors(include_url=False, include_input=False, include_context=False)
+    if isinstance(error, ValidationError):
+        details = error.errors(include_url=False, include_input=False, include_context=False)
         told = ("/".join(map(str, detail["loc"])) + ": " + detail["msg"] for detail in details[:3])
         return "; ".join(told)
     if isinstance(error, BSONError) or not str(error):

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, NoReturn, Protocol
 
 from aiokafka import AIOKafkaConsumer
@@ -32,9 +33,6 @@ class Applying(Protocol):
 
     async def checkpoint(self, place: Place) -> Checkpoint:
         """Where the partition stands."""
-
-    async def halted(self, place: Place) -> bool:
-        """Whether it must wait there."""
 
     async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
         """Count nothing of the partition as passed; the checkpoint as it is then."""
@@ -168,9 +166,9 @@ class Partition:
     async def _take_position(self) -> None:
         """Seek to the checkpoint's record, so that it can be compared, or to the beginning."""
         self._stop_reading()
-        if await self._applying.halted(self.place):
-            raise HaltedError(-1)
         base = await self._applying.checkpoint(self.place)
+        if base.is_halted(datetime.now(UTC)):
+            raise HaltedError(-1)
         if self._from_beginning and self._told:
             # nothing may come that would say so, and two generations stand at one place only if both do
             base = await self._applying.begin_again(self.place, base)

@@ -16,7 +16,7 @@ from services.projection.letters.reading import dead_letters
 from services.projection.projecting import DOCUMENTS, new_folder
 from services.projection.records import Record, read
 from services.projection.store import marks
-from services.projection.store.checkpoints import Checkpoints, Place
+from services.projection.store.checkpoints import Checkpoints, Passed, Place
 from services.projection.store.writing import Writer
 from services.projection.wiring import Parts
 
@@ -26,10 +26,9 @@ _RETRY_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """How far a stream came. `stuck` says why it is still parked; None when it goes on again."""
+    """How many events were applied; `stuck` says why the stream is still parked, None when it goes on."""
 
     applied: int
-    version: int
     stuck: str | None
 
 
@@ -73,7 +72,7 @@ async def _redrive(
     start = await Checkpoints(parts.mongo, generation).load(place)
     mark = (await marks.load(parts.mongo, generation, place)).get(subject)
     if mark is None or not mark.open:
-        return Redriven(0, 0, None)
+        return Redriven(0, None)
     writer = Writer(parts.mongo, generation)
     stored = await writer.load(DOCUMENTS[topic], [subject])
     reveal = await parts.keys.reveal([subject]) if topic == "customers" else None
@@ -86,14 +85,14 @@ async def _redrive(
     marked = replace(mark, open=not done, first_version=mark.last_version if done else version + 1)
     if stuck is not None:
         marked = replace(marked, reason=stuck)
-    to = (start.incarnation, start.offset, start.digest)
+    to = Passed(start.incarnation, start.offset, start.digest)
     writes = folder.writes()
     if writes.feed:
         # a generation that was live meanwhile may have told of them; the checkpoint fences later ones
         told = await writer.told(subject)
         writes.feed = [news for news in writes.feed if news["_id"] not in told]
     await writer.write(place, start, to, None, writes, [marked])
-    return Redriven(version - began, version, stuck)
+    return Redriven(version - began, stuck)
 
 
 def _apply(folder: Folder, subject: str, candidates: Iterable[Record]) -> str | None:

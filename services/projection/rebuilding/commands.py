@@ -11,7 +11,7 @@ from rich.progress import Progress as Bar
 
 from services.projection.faults import TransientError
 from services.projection.rebuilding.comparing import differences
-from services.projection.rebuilding.filling import filling, progress
+from services.projection.rebuilding.filling import progress
 from services.projection.rebuilding.halting import CannotHaltError
 from services.projection.rebuilding.switching import CannotSwitchError, switch
 from services.projection.store.generations import REVISION, Generations
@@ -35,7 +35,7 @@ async def rebuild(parts: Parts, console: Console, only: ReadModel | None, *, acc
     live: str = pointer["generation"]
     new = await generations.unfinished(live) or await generations.make(await parts.topics.places())
     console.print(f"Generation {live} is live, {new} is being filled.")
-    async with filling(parts, new):
+    async with parts.consuming(new):
         await _catch_up(parts, console, new, live)
         found = await _compare(parts, console, live, new)
         refused = [name for name in found if not accept or only not in (None, name)]
@@ -77,7 +77,7 @@ async def rollback(parts: Parts, console: Console) -> int:
     live, previous = pointer["generation"], pointer["previous"]
     console.print(f"Generation {live} is live, going back to {previous}.")
     if previous.split("-")[0] == str(REVISION):
-        async with filling(parts, previous):
+        async with parts.consuming(previous):
             await _catch_up(parts, console, previous, live)
             await switch(parts.mongo, live, previous)
             await asyncio.sleep(_STAY_SECONDS)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,13 +24,6 @@ class Progress:
     def left(self) -> int:
         """Records still to be passed."""
         return max(0, self.total - self.passed)
-
-
-@asynccontextmanager
-async def filling(parts: Parts, generation: str) -> AsyncIterator[None]:
-    """Fill it while entered; other instances may help."""
-    async with parts.consuming(generation):
-        yield
 
 
 async def progress(parts: Parts, generation: str, live: str) -> AsyncIterator[Progress]:

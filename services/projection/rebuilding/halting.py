@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from pymongo import UpdateMany, UpdateOne
+from pymongo import UpdateOne
 
 from services.projection.faults import ProjectionError
-from services.projection.store.checkpoints import Checkpoint, Checkpoints, Place
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Passed, Place
 from services.projection.store.connecting import Mongo, translated
 from shared.documents import CHECKPOINTS
 
@@ -72,13 +72,11 @@ async def _standing(mongo: Mongo, generations: tuple[str, str]) -> Halt:
     raise CannotHaltError("the generations did not come to stand at the same offsets")
 
 
-def _passed(checkpoint: Checkpoint) -> tuple[str, int, str]:
-    return checkpoint.incarnation, checkpoint.offset, checkpoint.digest
+def _passed(checkpoint: Checkpoint) -> Passed:
+    return Passed(checkpoint.incarnation, checkpoint.offset, checkpoint.digest)
 
 
 async def _release(mongo: Mongo, generations: tuple[str, str]) -> None:
-    release = UpdateMany(
-        {"generation": {"$in": list(generations)}}, {"$unset": {"haltAt": "", "haltUntil": ""}}
-    )
+    ours = {"generation": {"$in": list(generations)}}
     with translated():
-        await mongo[CHECKPOINTS].bulk_write([release])
+        await mongo[CHECKPOINTS].update_many(ours, {"$unset": {"haltAt": "", "haltUntil": ""}})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from services.projection.faults import FencedError, HaltedError
 from services.projection.store.connecting import Mongo, Row, translated
@@ -13,6 +13,14 @@ from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, checkpoint_id
 
 Place = tuple[str, int]
 """A topic and a partition."""
+
+
+class Passed(NamedTuple):
+    """The last record that was passed: its topic's incarnation, its offset (-1: none), its digest."""
+
+    incarnation: str
+    offset: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,15 @@ class Checkpoint:
     live: bool
     halt_at: int | None = None
     halt_until: datetime | None = None
+
+    def is_halted(self, now: datetime) -> bool:
+        """Whether it stands where a switch of generations made it halt."""
+        return (
+            self.halt_at is not None
+            and self.halt_until is not None
+            and self.halt_until > now
+            and self.offset >= self.halt_at
+        )
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -47,9 +64,7 @@ class Move:
 
     place: Place
     start: Checkpoint
-    incarnation: str
-    offset: int
-    digest: str
+    to: Passed
     event_at: datetime | None
 
     @property
@@ -57,9 +72,9 @@ class Move:
         """The checkpoint as it is then. Its live mark never changes without a write being counted."""
         return replace(
             self.start,
-            incarnation=self.incarnation,
-            offset=self.offset,
-            digest=self.digest,
+            incarnation=self.to.incarnation,
+            offset=self.to.offset,
+            digest=self.to.digest,
             writes=self.start.writes + 1,
         )
 
@@ -109,11 +124,11 @@ class Checkpoints:
         return {"update": CHECKPOINTS, "ordered": False, "updates": updates}
 
     def _update(self, move: Move, now: datetime) -> Row:
-        free = [{"haltAt": None}, {"haltAt": {"$gte": move.offset}}, {"haltUntil": {"$lt": now}}]
+        free = [{"haltAt": None}, {"haltAt": {"$gte": move.to.offset}}, {"haltUntil": {"$lt": now}}]
         fields: Row = {
-            "incarnation": move.incarnation,
-            "offset": move.offset,
-            "digest": move.digest,
+            "incarnation": move.to.incarnation,
+            "offset": move.to.offset,
+            "digest": move.to.digest,
             "updatedAt": now,
         }
         if move.event_at is not None:

@@ -15,7 +15,7 @@ from services.projection.folding.folder import Documents, Writes
 from services.projection.folding.parking import Parked
 from services.projection.store import marks
 from services.projection.store.changes import changes
-from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Place
+from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Passed, Place
 from services.projection.store.connecting import Mongo, translated
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
@@ -40,7 +40,7 @@ class Batch:
 
     place: Place
     start: Checkpoint
-    to: tuple[str, int, str]
+    to: Passed
     event_at: datetime | None
     writes: Writes
     parked: list[Parked]
@@ -93,7 +93,7 @@ class Writer:
         self,
         place: Place,
         start: Checkpoint,
-        to: tuple[str, int, str],
+        to: Passed,
         event_at: datetime | None,
         writes: Writes,
         parked: Iterable[Parked],
@@ -143,7 +143,7 @@ class Writer:
                 batch.succeed(checkpoint)
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
-        moves = [Move(each.place, each.start, *each.to, each.event_at) for each in batches]
+        moves = [Move(each.place, each.start, each.to, each.event_at) for each in batches]
         written = [(each.place[1], each.writes) for each in batches]
 
         def work(transaction: Transaction) -> list[Checkpoint]:

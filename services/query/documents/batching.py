@@ -7,23 +7,21 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_AT_ONCE: Final = 1
-"""One: what arrives meanwhile makes the next trip large, and a trip costs far more than a document in it."""
 _LARGEST: Final = 256
 
 
 class Batches(Generic[K, V]):
-    """Collects the keys asked for while earlier round trips are under way, and reads them together.
+    """Collects the keys asked for while a round trip is under way, and reads them together in the next.
 
-    No answer is older than its question: a key joins only a round trip that has not begun.
+    One trip at a time: it costs far more than a document in it. No answer is older than its question: a key
+    joins only a round trip that has not begun.
     """
 
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], name: str) -> None:
         self._read = read
         self._name = name
         self._waiting: list[tuple[Sequence[K], asyncio.Future[Mapping[K, V]]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._running = 0
+        self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
         """What stands under `key`, or None; raises what the read raises."""
@@ -37,12 +35,9 @@ class Batches(Generic[K, V]):
     def _ask(self, keys: Sequence[K]) -> asyncio.Future[Mapping[K, V]]:
         future: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
         self._waiting.append((keys, future))
-        if self._running < _AT_ONCE:
-            self._running += 1
+        if self._task is None:
             # it starts in the loop's next turn, so that all requests of this turn are in it
-            task = asyncio.create_task(self._run(), name=self._name)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._task = asyncio.create_task(self._run(), name=self._name)
         return future
 
     async def _run(self) -> None:
@@ -50,7 +45,7 @@ class Batches(Generic[K, V]):
             await self._run_all()
         finally:
             # in the very moment in which nobody waits: who asks next must find that nothing runs
-            self._running -= 1
+            self._task = None
 
     async def _run_all(self) -> None:
         while self._waiting:
@@ -71,7 +66,6 @@ class Batches(Generic[K, V]):
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from services.query.documents.connecting import Pipeline, Row, Stage
+from services.query.documents.errors import DocumentsAwayError
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.orders import aware, customer_of, order_of, with_customer
 from services.query.documents.shapes import HistoryEntry, Order
@@ -33,8 +34,8 @@ class History:
             rows = await self._live.read(ORDER_HISTORY, pipeline)
             # a scan that yields while a transaction of two events commits may miss the first of them
             if [row["version"] for row in rows] == list(range(1, len(rows) + 1)):
-                break
-        return [_entry(row) for row in rows]
+                return [_entry(row) for row in rows]
+        raise DocumentsAwayError("the history changed while it was read")
 
     async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
         """Whose order it is and the order as of that version; None for what is not there."""

@@ -11,7 +11,7 @@ from services.query.http.answering import Lag, Reading, Representation, answer, 
 from services.query.http.parameters import Parameters
 from services.query.http.waiting import ClientGoneError
 from shared.auth import Authenticator, Principal
-from shared.problems import METHOD_NOT_ALLOWED, Problem, unavailable
+from shared.problems import Problem, require_reading, unavailable
 
 
 class Asked:
@@ -73,9 +73,3 @@ class QueryEndpoint:
         if isinstance(found, dict):
             found = representation(found)
         await answer(scope, send, found, asked.lag, asked.waited)
-
-
-def require_reading(scope: Scope) -> None:
-    """A 405 unless the method is GET or HEAD."""
-    if scope["method"] not in {"GET", "HEAD"}:
-        raise Problem(METHOD_NOT_ALLOWED, "Here goes GET, HEAD.", headers=[(b"allow", b"GET, HEAD")])

@@ -8,13 +8,12 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from shared.auth import valid_id
-from shared.problems import BAD_REQUEST, VALIDATION, Problem
+from shared.auth import ID_RULE, valid_id
+from shared.problems import BAD_REQUEST, VALIDATION, Problem, pointer
 from shared.times import parse_rfc3339
 
 STATUSES: Final = ("pending", "shipped", "cancelled")
 LONGEST_WAIT: Final = 30.0
-LONGEST_ID: Final = 64
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]*")
 _LARGEST_VERSION: Final = 2**31 - 1
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -44,17 +43,13 @@ class Parameters:
         given: dict[str, str] = {}
         for name, value in pairs:
             if name in given:
-                self._wrong(name, "it stands there more than once")
+                self.wrong(name, "it stands there more than once")
             given[name] = value
         return given
 
-    def _wrong(self, name: str, detail: str) -> None:
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        self._errors.append({"pointer": pointer, "detail": detail})
-
     def wrong(self, name: str, detail: str) -> None:
-        """Note that a parameter does not fit, for reasons that only its route knows."""
-        self._wrong(name, detail)
+        """Note that a parameter is invalid, for a reason that only its route may know."""
+        self._errors.append({"pointer": pointer([name]), "detail": detail})
 
     def refuse_misfits(self) -> None:
         """A 422 with all that was wrong."""
@@ -73,7 +68,7 @@ class Parameters:
         try:
             return read(text)
         except (ValueError, OverflowError):
-            self._wrong(name, detail)
+            self.wrong(name, detail)
             return None
 
     def limit(self) -> int:
@@ -103,7 +98,7 @@ class Parameters:
                 raise ValueError(text)
             return text
 
-        return self._as(name, read, "it must be 1 to 64 of A-Za-z0-9._~-")
+        return self._as(name, read, f"it must be {ID_RULE}")
 
     def status(self) -> str | None:
         """An order's status."""
@@ -134,7 +129,7 @@ class Parameters:
             return date.fromisoformat(text)
 
         if name not in self._given:
-            self._wrong(name, "it is required")
+            self.wrong(name, "it is required")
         return self._as(name, read, "it must be a day, as in 2026-11-23")
 
 

@@ -7,9 +7,8 @@ from typing import Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from services.query.http.endpoint import require_reading
 from services.query.http.openapi import document
-from shared.problems import NOT_FOUND, Problem, send_bytes
+from shared.problems import NOT_FOUND, Problem, require_reading, send_bytes
 
 _FOR_A_WHILE: Final = [(b"cache-control", b"public, max-age=300")]
 _INDEX: Final = orjson.dumps(

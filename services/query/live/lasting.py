@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any
 
 from services.query.documents.errors import DocumentsError
 from services.query.live.streams import LiveStream
 from services.query.live.subscription import TooSlowError
 from shared.auth import Principal
-
-_SKEW_SECONDS: Final = 30.0
+from shared.auth.tokens import SKEW_SECONDS
 
 
 class Over(Enum):
@@ -64,4 +63,4 @@ def _why_sent_no_more(sender: asyncio.Task[None]) -> Over:
 def _seconds_left(caller: Principal) -> float:
     left = caller.expires_at - time.time()
     # accepted although it has expired: the clocks differ
-    return left if left > 0 else left + _SKEW_SECONDS
+    return left if left > 0 else left + SKEW_SECONDS

@@ -1,22 +1,20 @@
 """`GET /orders/stream`: server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
 from services.query.http.answering import Lag, lag_header, with_lag
-from services.query.http.endpoint import require_reading
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
 from services.query.live.parts import Beginning, Part, sent
 from services.query.live.streams import LiveStream, LiveStreams
 from shared.auth import Authenticator
-from shared.problems import unavailable
+from shared.problems import require_reading, unavailable
 
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -55,7 +53,7 @@ class ServerSentEvents:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
-            over = await lasting(stream, caller, _send_all(stream, send), _gone(receive))
+            over = await lasting(stream, caller, _send_all(stream, send), _until_gone(receive))
         finally:
             await stream.__aexit__(None, None, None)
         if over is not Over.READER_GONE:
@@ -89,12 +87,9 @@ def _last_event_id(scope: Scope) -> str | None:
     return found
 
 
-def _gone(receive: Receive) -> Coroutine[Any, Any, None]:
-    async def until_gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-    return until_gone()
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _end(send: Send) -> None:

@@ -8,14 +8,13 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
-from services.query.http.endpoint import require_reading
 from services.query.http.problems import UPGRADE_REQUIRED
 from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
 from services.query.live.parts import Beginning, sent
 from services.query.live.streams import LiveStream, LiveStreams
 from shared.auth import Authenticator, Principal
-from shared.problems import Problem, unavailable
+from shared.problems import Problem, require_reading, unavailable
 
 BEARER: Final = "bearer"
 _CODES: Final = {

@@ -3,9 +3,10 @@
 from typing import Any, Final
 
 from services.query.http.openapi.schemas import LIVE_CURSOR, ORDER_ID, TIME
+from shared.auth import ID_PATTERN
 
 Parameter = dict[str, Any]
-_ID: Final = {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,64}$"}
+_ID: Final = {"type": "string", "pattern": ID_PATTERN}
 
 
 def _path(name: str, schema: dict[str, Any], example: str) -> Parameter:
