@@ -80,27 +80,6 @@ async def test_an_erased_customer(api: httpx.AsyncClient) -> None:
     assert ship.status_code == 202
 
 
-async def test_idempotency_over_http(api: httpx.AsyncClient) -> None:
-    headers = {**CUSTOMER, "Idempotency-Key": "key-1"}
-    body = {"items": [{"productId": "lamp", "quantity": 2}]}
-    first = await api.post("/orders", json=body, headers=headers)
-    again = await api.post("/orders", json=body, headers=headers)
-    assert "idempotent-replayed" not in first.headers
-    assert again.headers["idempotent-replayed"] == "true"
-    assert (first.status_code, first.content, first.headers["location"]) == (
-        again.status_code,
-        again.content,
-        again.headers["location"],
-    )
-    order_id = first.json()["orderId"]
-    other = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=headers)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
-    # a validation error is not kept
-    bad = {**CUSTOMER, "Idempotency-Key": "key-2"}
-    assert (await api.post("/orders", json={}, headers=bad)).status_code == 422
-    assert (await api.post("/orders", json=body, headers=bad)).status_code == 202
-
-
 async def test_shipping_and_cancelling(api: httpx.AsyncClient) -> None:
     order_id = await placed(api)
     stranger = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=STRANGER)

@@ -19,6 +19,22 @@ def replayed(answer: httpx.Response) -> bool:
     return "idempotent-replayed" in answer.headers
 
 
+def ordered(product_id: str, headers: dict[str, str]) -> Sent:
+    return Sent("POST", "/orders", {"items": [{**LINE, "productId": product_id}]}, headers)
+
+
+async def test_a_repeated_order_is_the_same_order(api: httpx.AsyncClient) -> None:
+    order = ordered("lamp", CUSTOMER)
+    first, again = [await order.to(api, Idempotency_Key="repeated") for _ in range(2)]
+    assert not replayed(first)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (first.status_code, first.content, first.headers["location"]) == (
+        again.status_code,
+        again.content,
+        again.headers["location"],
+    )
+
+
 @pytest.mark.parametrize(
     "otherwise",
     [
@@ -60,10 +76,6 @@ class Kept:
 
     def __str__(self) -> str:
         return f"{self.status} {self.sent.method} {self.sent.path}"
-
-
-def ordered(product_id: str, headers: dict[str, str]) -> Sent:
-    return Sent("POST", "/orders", {"items": [{**LINE, "productId": product_id}]}, headers)
 
 
 RENAMED = {**LAMP, "name": "Lantern"}
