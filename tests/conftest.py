@@ -42,15 +42,26 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     await server.stop()
 
 
-@pytest_asyncio.fixture
-async def postgres_url(postgres: Server) -> str:
-    """A database of the test's own, migrated."""
+async def migrated_database(postgres: Server) -> str:
+    """The URL of a database nobody else knows."""
     name = f"test_{uuid4().hex}"
     async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
         await connection.execute(f"CREATE DATABASE {name}".encode())
     url = postgres.url.rsplit("/", 1)[0] + f"/{name}"
     await migrate(url)
     return url
+
+
+@pytest_asyncio.fixture
+async def postgres_url(postgres: Server) -> str:
+    """A database of the test's own, migrated."""
+    return await migrated_database(postgres)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def shared_postgres_url(postgres: Server) -> str:
+    """A database that the tests of a module share, migrated."""
+    return await migrated_database(postgres)
 
 
 @pytest.fixture

@@ -1,11 +1,24 @@
-"""What several tests of the query service's documents share."""
+"""What several tests of one service share: the query service's documents, the command service's API."""
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest_asyncio
 
 from services.query.documents.connecting import Connection
+from tests.command_service import ADA, CUSTOMER, LAMP, STAFF, command_service
 from tests.query_service import Store, store_of
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api(shared_postgres_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a command API that knows Ada, sells `lamp` and sold `gone` once."""
+    async with command_service(shared_postgres_url) as client:
+        await client.put("/products/lamp", json=LAMP, headers=STAFF)
+        await client.put("/products/gone", json=LAMP, headers=STAFF)
+        await client.delete("/products/gone", headers=STAFF)
+        await client.put("/customers/ada", json=ADA, headers=CUSTOMER)
+        yield client
 
 
 @pytest_asyncio.fixture

@@ -1,4 +1,7 @@
-"""The command API over HTTP, held to the contract: answers, headers, and bad input as a table."""
+"""The command API over HTTP, held to the contract: answers, headers, and bad input as a table.
+
+Lengths and amounts just beyond their limits: `test_command_limits.py`.
+"""
 
 import asyncio
 import sys
@@ -9,72 +12,22 @@ from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
-from pydantic import SecretStr
 
 from deploy.local.tokens import token
-from services.command.app import application
-from services.command.settings import ApiSettings
-from services.command.store.engine import CommandStore
-from shared.auth import Authenticator
-from shared.telemetry import Readiness, new_registry, serve
-from tests.servers import Server, eventually
+from tests.command_service import (
+    ADA,
+    CUSTOMER,
+    JSON,
+    LAMP,
+    LINE,
+    SECRET,
+    STAFF,
+    STRANGER,
+    bearer,
+    placed,
+)
 
 pytestmark = pytest.mark.integration
-SECRET = "a-secret-of-the-tests-that-is-long-enough"
-LAMP = {"name": "Lamp", "price": "19.90"}
-ADA = {"name": "Ada", "email": "ada@example.com"}
-
-
-def bearer(sub: str, *roles: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token(SECRET, sub, *roles)}"}
-
-
-STAFF = bearer("grace", "staff")
-CUSTOMER = bearer("ada")
-STRANGER = bearer("eve")
-
-
-@pytest_asyncio.fixture(scope="module")
-async def api(postgres: Server) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a running command API."""
-    from services.command.store.migrate import migrate
-
-    await migrate(postgres.url)
-    registry = new_registry()
-    settings = ApiSettings(
-        postgres_url=SecretStr(postgres.url),
-        jwt_secret=SecretStr(SECRET),
-        cors_origins=("http://127.0.0.1:8002",),
-    )
-    async with (
-        Authenticator.of(settings) as authenticator,
-        CommandStore(postgres.url, registry) as store,
-    ):
-        readiness = Readiness({"postgres": store.why_not_ready})
-        app = application(settings, store, authenticator, readiness, registry)
-        async with (
-            serve(app, "127.0.0.1", 0) as port,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
-        ):
-
-            async def ready() -> bool:
-                return (await client.get("/health/ready")).status_code == 200
-
-            await eventually(ready, "the API is ready")
-            await client.put("/products/lamp", json=LAMP, headers=STAFF)
-            await client.put("/products/gone", json=LAMP, headers=STAFF)
-            await client.delete("/products/gone", headers=STAFF)
-            await client.put("/customers/ada", json=ADA, headers=CUSTOMER)
-            yield client
-
-
-async def placed(api: httpx.AsyncClient) -> str:
-    body = {"items": [{"productId": "lamp", "quantity": 2}]}
-    answer = await api.post("/orders", json=body, headers=CUSTOMER)
-    assert answer.status_code == 202
-    order_id: str = answer.json()["orderId"]
-    return order_id
 
 
 async def test_a_commands_answer(api: httpx.AsyncClient) -> None:
@@ -127,27 +80,6 @@ async def test_an_erased_customer(api: httpx.AsyncClient) -> None:
     assert ship.status_code == 202
 
 
-async def test_idempotency_over_http(api: httpx.AsyncClient) -> None:
-    headers = {**CUSTOMER, "Idempotency-Key": "key-1"}
-    body = {"items": [{"productId": "lamp", "quantity": 2}]}
-    first = await api.post("/orders", json=body, headers=headers)
-    again = await api.post("/orders", json=body, headers=headers)
-    assert "idempotent-replayed" not in first.headers
-    assert again.headers["idempotent-replayed"] == "true"
-    assert (first.status_code, first.content, first.headers["location"]) == (
-        again.status_code,
-        again.content,
-        again.headers["location"],
-    )
-    order_id = first.json()["orderId"]
-    other = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=headers)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
-    # a validation error is not kept
-    bad = {**CUSTOMER, "Idempotency-Key": "key-2"}
-    assert (await api.post("/orders", json={}, headers=bad)).status_code == 422
-    assert (await api.post("/orders", json=body, headers=bad)).status_code == 202
-
-
 async def test_shipping_and_cancelling(api: httpx.AsyncClient) -> None:
     order_id = await placed(api)
     stranger = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=STRANGER)
@@ -181,19 +113,14 @@ class Bad:
 
 
 NEW = "/products/new"
-JSON = {"Content-Type": "application/json"}
 UNKNOWN = "/orders/01940000-0000-7000-8000-000000000001"
-LINE = {"productId": "lamp", "quantity": 1}
 V = "validation-failed"
 NOT_ITEMS: list[Any] = [
     [],
     None,
     {},
     [LINE, LINE],
-    [{**LINE, "productId": f"p{number}"} for number in range(101)],
     [{"productId": "lamp"}],
-    [{"productId": "lamp", "quantity": 0}],
-    [{"productId": "lamp", "quantity": 1001}],
     [{"productId": "lamp", "quantity": 1.5}],
     [{"productId": "lamp", "quantity": "1"}],
     [{"productId": "lamp", "quantity": True}],
@@ -255,18 +182,14 @@ TABLE = [
             b'{"name":"L","name":"M","price":"1.00"}',
             b'{"name":"a\\u0000b","price":"1.00"}',
             b'{"name":"\\ud800","price":"1.00"}',
-            b'{"name":"","price":"1.00"}',
             b'{"name":1,"price":"1.00"}',
             b'{"name":null,"price":"1.00"}',
             b'{"name":"L","price":1.00}',
             b'{"name":"L","price":"1.0"}',
-            b'{"name":"L","price":"0.00"}',
             b'{"name":"L","price":"-1.00"}',
-            b'{"name":"L","price":"1000000.00"}',
             b'{"name":"L","price":"1e2"}',
             b'{"name":"L","price":"01.00"}',
             b'{"name":"L","price":"1.00\\n"}',
-            b'{"name":"' + b"x" * 201 + b'","price":"1.00"}',
         )
     ),
     *(
@@ -276,7 +199,6 @@ TABLE = [
             "/products/%2e%2e",
             "/products/a%20b",
             "/products/%C3%A9",
-            "/products/" + "x" * 65,
         )
     ),
     *(
@@ -331,8 +253,9 @@ TABLE = [
         )
         for value in ("", "a b", "x" * 256)
     ),
-    # 400 comes before 422, 404 before 412
+    # 400 comes before 422, 422 before 404, 404 before 412
     Bad("PUT", NEW, 400, "invalid-if-match", json={}, headers={**STAFF, "If-Match": "1"}),
+    Bad("POST", UNKNOWN + "/cancel", 422, V, json={}),
     Bad("DELETE", "/products/nope", 404, "product-not-found", headers={**STAFF, "If-Match": '"3"'}),
     Bad("DELETE", "/products/nope", 404, "product-not-found"),
     Bad("DELETE", "/customers/nobody", 404, "customer-not-found"),
@@ -345,9 +268,6 @@ TABLE = [
         Bad("POST", path + "/cancel", 404, "order-not-found", json={"reason": "x"})
         for path in (UNKNOWN, "/orders/x", "/orders/%00", "/orders/" + "x" * 500)
     ),
-    Bad("POST", UNKNOWN + "/cancel", 422, V, json={"reason": ""}),
-    Bad("POST", UNKNOWN + "/cancel", 422, V, json={"reason": "x" * 501}),
-    Bad("POST", UNKNOWN + "/ship", 422, V, json={"trackingNumber": "x" * 101}),
     Bad("GET", "/nowhere", 404, "not-found"),
     Bad("GET", "/orders", 405, "method-not-allowed"),
     Bad("PATCH", "/products/lamp", 405, "method-not-allowed"),

@@ -4,6 +4,9 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from services.command.store.errors import StoreOverloadedError
 from services.command.store.pending import Pending
 from services.command.store.waiting import Waiting
 
@@ -34,3 +37,17 @@ async def test_no_two_work_on_one_stream() -> None:
     assert await waiting.take(10) == [first, other]
     waiting.release([first])
     assert await waiting.take(10) == [second]
+
+
+async def test_who_finds_too_many_waiting_is_refused_until_some_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.command.store.waiting._CAPACITY", 3)
+    waiting = Waiting()
+    for stream in ("products/lamp", "products/chair", "products/desk"):
+        waiting.put(pending(stream))
+    with pytest.raises(StoreOverloadedError):
+        waiting.put(pending())
+    assert len(waiting) == 3
+    await waiting.take(1)
+    waiting.put(pending())

@@ -13,6 +13,7 @@ from services.projection.folding.folder import Folder
 from services.projection.folding.orders import OrdersFolder
 from services.projection.folding.products import ProductsFolder
 from services.projection.folding.reading import reading
+from services.projection.read_models.incoming import Document
 from services.projection.records import Record
 from shared.documents import (
     CUSTOMER_SUMMARIES,
@@ -166,10 +167,34 @@ def test_a_cancelled_order_is_worth_nothing_and_its_units_are_not_sold() -> None
     assert (day["orderCount"], day["cancelledCount"], day["revenue"]) == (1, 1, 0)
 
 
+def fields(documents: Iterable[Document]) -> set[str]:
+    """All that any of the documents has."""
+    return {name for document in documents for name in document}
+
+
 def test_no_name_stands_outside_customers() -> None:
-    memory = folded("orders", "o1", created(), SHIPPED)
-    assert "name" not in memory.of(ORDERS)["o1"]
-    assert CUSTOMERS not in memory.documents
+    orders = folded("orders", "o1", created(), SHIPPED)
+    cancelled = OrderCancelled(order_id="o2", reason="too late")
+    fold(orders, [record("orders", "o2", 1, created("o2")), record("orders", "o2", 2, cancelled)])
+    news = {"_id", "orderId", "customerId", "type", "version", "traceparent", "order", "at"}
+    times = {"occurredAt", "receivedAt", "committedAt", "publishedAt", "projectedAt"}
+    place = {"topic", "partition", "offset"}
+    counts = {"orderCount", "pendingCount", "shippedCount", "cancelledCount", "lifetimeValue"}
+    order = {*PENDING_ORDER, "shippedAt", "trackingNumber", "cancelledAt", "cancellationReason"}
+    assert {model: fields(documents.values()) for model, documents in orders.documents.items()} == {
+        ORDERS: order,
+        ORDER_HISTORY: (news - {"at"}) | {"actor", "data"} | times | place,
+        CUSTOMER_SUMMARIES: {"customerId", "lastOrderAt"} | counts,
+        PRODUCT_SALES: {"productId", "unitsSold"},
+        DAILY_SALES: {"date", "orderCount", "cancelledCount", "revenue"},
+    }
+    assert fields(orders.feed) == news
+    assert fields(entry["order"] for entry in orders.feed) == order
+    assert fields(entry["order"] for entry in orders.of(ORDER_HISTORY).values()) == order
+
+    customers = folded("customers", "ada", registered(), CHANGED)
+    assert customers.documents.keys() == {CUSTOMERS}
+    assert not customers.feed
 
 
 def registered(name: str = "ada") -> CustomerRegistered:
