@@ -15,6 +15,7 @@ from services.command.store.errors import StoreUnavailableError
 from services.command.store.migrate import migrate
 from tests.integration.test_command_store import (
     erase,
+    history_of,
     offer,
     opened,
     place,
@@ -193,3 +194,21 @@ async def test_a_database_that_was_away_for_long_is_found_as_soon_as_it_is_back(
             assert await store.personal_data_keys(["ada"]) == {"ada": None}
     finally:
         await server.stop()
+
+
+async def test_a_snapshot_that_cannot_be_saved_costs_no_connection(postgres_url: str) -> None:
+    await rows(postgres_url, history_of("lamp", 150))
+    async with opened(postgres_url) as store:
+        backends = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE application_name LIKE %s"
+        before = await rows(postgres_url, backends, "command-%")
+        async with await psycopg.AsyncConnection.connect(postgres_url) as stranger:
+            await stranger.execute("LOCK TABLE snapshots IN EXCLUSIVE MODE")
+            assert await status(store, offer("lamp", "n151", 1990)) == 202
+            assert await status(store, offer("lamp", "n152", 1990)) == 202
+        assert await rows(postgres_url, backends, "command-%") == before
+        assert await status(store, offer("lamp", "n153", 1990)) == 202
+
+        async def saved() -> bool:
+            return await rows(postgres_url, "SELECT count(*) FROM snapshots") == [(1,)]
+
+        await eventually(saved, "whoever loads it next saves it")

@@ -52,8 +52,7 @@ async def told(error: StoreError, sent: Sent) -> httpx.Response:
     [
         (StoreOverloadedError(), OFFER, 503, "overloaded", "1"),
         (StoreUnavailableError(), OFFER, 503, "unavailable", "1"),
-        (StoreUnavailableError(7), OFFER, 503, "unavailable", "7"),
-        (StoreUnavailableError(7), KEYS, 503, "unavailable", "7"),
+        (StoreUnavailableError(), KEYS, 503, "unavailable", "1"),
         (ContendedError(), OFFER, 409, "stream-contended", None),
     ],
 )
