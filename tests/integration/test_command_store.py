@@ -324,6 +324,16 @@ async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(po
         assert b"x".hex() * 32 not in text
 
 
+async def test_a_key_that_outlived_its_stream_is_taken_up_again(postgres_url: str) -> None:
+    """Events and keys are backed up apart: a restore may bring back the younger keys."""
+    left = "INSERT INTO personal_data_keys VALUES ('ada', repeat('k', 32)::bytea) RETURNING 1"
+    async with opened(postgres_url) as store:
+        await rows(postgres_url, left)
+        before = await store.personal_data_keys(["ada"])
+        assert await status(store, register("ada")) == 202
+        assert await store.personal_data_keys(["ada"]) == before
+
+
 async def test_what_was_under_way_beside_an_erasure_leaves_no_digest(postgres_url: str) -> None:
     late = """
         INSERT INTO idempotency_keys (user_id, key, stream_id, fingerprint, status, body)

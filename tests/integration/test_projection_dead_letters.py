@@ -184,6 +184,14 @@ async def test_a_key_that_is_no_customers_stops_no_customer(around: World, key: 
     assert set(await around.all(CUSTOMERS)) == {"ada"}
 
 
+@pytest.mark.parametrize("compression", ["lz4", "snappy", "zstd"])
+async def test_a_record_may_be_compressed_as_its_producer_likes(around: World, compression: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=around.kafka, compression_type=compression) as producer:
+        await producer.send_and_wait("orders", value("o1", 1, created("o1")), b"o1", headers=headers())
+    await around.projected(1)
+    assert set(await around.all(ORDERS)) == {"o1"}
+
+
 async def test_what_is_too_large_for_the_dead_letters_goes_there_without_its_bytes(around: World) -> None:
     await send(around.kafka, "orders", 0, b"bad", b"0" * 6_000_000, headers=[("who", b"me")])
     await around.projected(1)

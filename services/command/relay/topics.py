@@ -63,6 +63,7 @@ def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
     """A topic's configuration."""
     config = {
         "cleanup.policy": "delete",
+        "compression.type": "producer",
         "retention.ms": str(topic.retention_ms),
         "retention.bytes": "-1",
         "message.timestamp.type": "CreateTime",

@@ -98,8 +98,12 @@ def _to_store(
     now: datetime,
 ) -> Verdict:
     kinds = set(map(type, events))
-    fresh = new_key() if CustomerRegistered in kinds else None
-    key = fresh or keys.get(command.subject)
+    key = keys.get(command.subject)
+    fresh = None
+    if (
+        CustomerRegistered in kinds and key is None
+    ):  # a restore may have left the key of a stream that is gone
+        key = fresh = new_key()
     state = loaded.state
     rows = []
     for version, event in enumerate(events, loaded.version + 1):
