@@ -7,6 +7,7 @@ import pytest
 
 from services.command.relay.connecting import Connection, connect
 from services.command.relay.history import PAGE, WINDOW, History
+from services.command.relay.outbox import COUNTED, Outbox
 from tests.relaying import store
 
 pytestmark = pytest.mark.integration
@@ -81,3 +82,32 @@ async def test_pages_follow_each_other_without_a_gap_or_a_repeat(postgres_url: s
     assert [row[0] for _, rows in pages for row in rows] == expected
     assert max(len(rows) for _, rows in pages) == PAGE
     assert sum(passed for passed, _ in pages) == total
+
+
+async def crowded(url: str, rows: int) -> None:
+    """An event that has waited for an hour, and behind it as many rows in the outbox."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(
+            "INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,"
+            " metadata, occurred_at, recorded_at) VALUES ('orders/old', 1, gen_random_uuid(), 'orders',"
+            " 'old', 'OrderCancelled', 1, '{}', '{}', now(), now() - interval '1 hour')"
+        )
+        await connection.execute(
+            "INSERT INTO outbox SELECT n, 'orders/' || n, n FROM generate_series(1, 1 + %s) AS n", [rows]
+        )
+
+
+async def test_a_crowded_outbox_is_counted_to_a_bound_and_its_age_is_exact(postgres_url: str) -> None:
+    await crowded(postgres_url, COUNTED + 5_000)
+    async with await connect(postgres_url) as connection:
+        explained = Explained(connection)
+        reading = cast("Connection", explained)
+        alone = await Outbox(reading, connection, 1, 0).depth()
+        halves = [await Outbox(reading, connection, 2, shard).depth() for shard in (1, 0)]
+        assert alone[0] == sum(half[0] for half in halves) == COUNTED
+        assert alone[1] == pytest.approx(3600, abs=60)
+        assert halves[0][1] == pytest.approx(3600, abs=60)
+        assert max(explained.read) == COUNTED
+        await connection.execute("DELETE FROM outbox WHERE position > 3")
+        assert (await Outbox(reading, connection, 1, 0).depth())[0] == 3
+        assert (await Outbox(reading, connection, 2, 0).depth())[0] == 1
