@@ -84,7 +84,7 @@ async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Pa
 
             await eventually(partial(ready, 503), "the process says what it waits for")
             assert (await client.get("/health/ready")).json()["reasons"] == {
-                "postgres": "the event store is away"
+                "postgres": "the event store is unavailable"
             }
             refused = await client.put("/products/lamp", json=LAMP)
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
