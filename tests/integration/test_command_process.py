@@ -104,5 +104,5 @@ def test_a_database_url_that_cannot_be_read_is_refused_without_its_password(
     with pytest.raises(SystemExit, match="2"):
         read_settings(StoreSettings)
     said = capsys.readouterr().err
-    assert "POSTGRES_URL: cannot be read" in said
+    assert "POSTGRES_URL: cannot be parsed" in said
     assert "hid" not in said
