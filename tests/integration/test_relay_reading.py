@@ -58,7 +58,7 @@ async def test_a_statement_reads_a_window_whatever_stands_in_it(postgres_url: st
         history = History(cast("Connection", explained), ["products"], 0)
         assert await history.measure() == EVENTS
         pages = [page async for page in history.pages()]
-    assert [row[0] for _, rows in pages for row in rows] == list(range(EVERY, PUBLISHED + 1, EVERY))
+    assert [row.position for _, rows in pages for row in rows] == list(range(EVERY, PUBLISHED + 1, EVERY))
     assert sum(passed for passed, _ in pages) == EVENTS
     assert max(explained.read) <= WINDOW
 
@@ -79,7 +79,7 @@ async def test_pages_follow_each_other_without_a_gap_or_a_repeat(postgres_url: s
         await store(postgres_url, [("orders/late", 1)])
         pages = [page async for page in history.pages()]
     expected = [position for position in range(10, EVENTS + 1) if position not in {17, 21}]
-    assert [row[0] for _, rows in pages for row in rows] == expected
+    assert [row.position for _, rows in pages for row in rows] == expected
     assert max(len(rows) for _, rows in pages) == PAGE
     assert sum(passed for passed, _ in pages) == total
 

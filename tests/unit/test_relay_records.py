@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.command.relay.partitions import murmur2
-from services.command.relay.records import Encoder
+from services.command.relay.records import Encoder, EventRow
 from services.projection.records import read
 from shared.events import OrderCancelled
 from tests.projection_records import Rec
@@ -18,23 +18,23 @@ def encoder() -> Encoder:
     return Encoder("http://127.0.0.1:8001", {"orders": 12}, {"orders": "i1"})
 
 
-def row(**changed: Any) -> tuple[Any, ...]:
-    columns = {
-        "position": 4711,
-        "event_id": "01930000-0000-7000-8000-000000000000",
-        "category": "orders",
-        "subject": "o1",
-        "version": 2,
-        "type": "OrderCancelled",
-        "schema_version": 1,
-        "data": '{"reason": "Grüße", "orderId": "o1"}',
-        "actor": "ada",
-        "traceparent": None,
-        "received_at": "2026-11-23T10:00:00.100Z",
-        "occurred_at": "2026-11-23T10:00:00.123Z",
-        "committed_at": "2026-11-23T10:00:00.123Z",
-    }
-    return tuple((columns | changed).values())
+def row(**changed: Any) -> EventRow:
+    stored = EventRow(
+        position=4711,
+        event_id="01930000-0000-7000-8000-000000000000",
+        category="orders",
+        subject="o1",
+        version=2,
+        type="OrderCancelled",
+        schema_version=1,
+        data='{"reason": "Grüße", "orderId": "o1"}',
+        actor="ada",
+        traceparent=None,
+        received_at="2026-11-23T10:00:00.100Z",
+        occurred_at="2026-11-23T10:00:00.123Z",
+        recorded_at="2026-11-23T10:00:00.123Z",
+    )
+    return stored._replace(**changed)
 
 
 @given(st.binary(max_size=80))

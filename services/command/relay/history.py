@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Final
 
 from services.command.relay.cluster import Cluster
 from services.command.relay.connecting import Connection
 from services.command.relay.incarnations import Incarnations, observe
-from services.command.relay.records import Encoder, RefusedError
+from services.command.relay.records import Encoder, EventRow, RefusedError, without_set_aside
 from services.command.relay.sending import BatchRefusedError, Place, Sender, producer
 from services.command.relay.sql import sql
 from services.command.settings import RepublishSettings
@@ -16,7 +16,6 @@ PAGE: Final = 1000
 """Most events that are sent together."""
 WINDOW: Final = 10_000
 """Positions that one statement looks at: it takes no longer where the topics have hardly an event."""
-Row = tuple[Any, ...]
 
 
 class History:
@@ -35,19 +34,20 @@ class History:
         self._last = max(self._after, row[0])
         return self._last - self._after
 
-    async def pages(self) -> AsyncIterator[tuple[int, list[Row]]]:
-        """How many positions were passed, and the rows found there, as `load_oldest.sql` gives them."""
+    async def pages(self) -> AsyncIterator[tuple[int, list[EventRow]]]:
+        """How many positions were passed, and the events found there."""
         while self._after < self._last:
             upto = min(self._after + WINDOW, self._last)
             asked = {"topics": self._topics, "after": self._after, "upto": upto, "limit": PAGE}
-            rows = await (await self._connection.execute(sql("history_page"), asked)).fetchall()
+            cursor = await self._connection.execute(sql("history_page"), asked)
+            rows = list(map(EventRow._make, await cursor.fetchall()))
             # behind a full page there may be more in its window
-            end = rows[-1][0] if len(rows) == PAGE else upto
+            end = rows[-1].position if len(rows) == PAGE else upto
             passed, self._after = end - self._after, end
             yield passed, rows
 
 
-class Writer:
+class HistoryWriter:
     """Sends pages of history to topics of known incarnations."""
 
     def __init__(self, settings: RepublishSettings, session: Connection) -> None:
@@ -64,7 +64,7 @@ class Writer:
         known = self.incarnations
         self._encode = Encoder(self._settings.schema_base, known.partitions, known.ids)
 
-    async def send(self, rows: Sequence[Row]) -> list[RefusedError]:
+    async def send(self, rows: Sequence[EventRow]) -> list[RefusedError]:
         """Send a page and wait for it; what cannot be published, and is left out with all that follows in its
         stream.
 
@@ -74,9 +74,7 @@ class Writer:
         while True:
             aside = {error.stream_id: error.position for error in refused}
             try:
-                records = [
-                    self._encode(row) for row in rows if row[0] < aside.get(f"{row[2]}/{row[3]}", row[0] + 1)
-                ]
+                records = [self._encode(row) for row in without_set_aside(rows, aside)]
                 await (await self._ready()).send(records)
             except RefusedError as error:
                 refused.append(error)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from services.command.relay.connecting import Connection
-from services.command.relay.records import RefusedError
+from services.command.relay.records import EventRow, RefusedError
 from services.command.relay.sql import sql
 
 COUNTED: Final = 100_000
@@ -23,14 +23,14 @@ class Outbox:
         self.set_aside: dict[str, int] = {}
         """Streams that are not to be published from a position on. Only who holds the lock adds to them."""
 
-    async def oldest(self, known: Iterable[int], count: int) -> list[tuple[Any, ...]]:
-        """Up to `count` of the oldest events that are not `known`, as `load_oldest.sql` gives them.
+    async def oldest(self, known: Iterable[int], count: int) -> list[EventRow]:
+        """Up to `count` of the oldest events that are not `known`.
 
         Never from a position on: a transaction that commits late has a low one.
         """
         wanted = {**self._shard, "known": _array(known), "limit": count}
         cursor = await self._reading.execute(sql("load_oldest"), wanted)
-        return await cursor.fetchall()
+        return list(map(EventRow._make, await cursor.fetchall()))
 
     async def span(self) -> tuple[datetime, int | None, int | None]:
         """The database's time, then the lowest and the highest position that wait."""

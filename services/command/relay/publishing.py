@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from services.command.relay.incarnations import Incarnations
 from services.command.relay.locks import PublisherLock
 from services.command.relay.metrics import RelayMetrics
 from services.command.relay.outbox import Outbox
-from services.command.relay.records import Encoder, Record
+from services.command.relay.records import Encoder, EventRow, Record, without_set_aside
 from services.command.relay.sending import Sender
 from shared.times import parse_rfc3339
 
@@ -108,14 +108,11 @@ class Publisher:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
 
-    def _chunk(self, rows: Sequence[tuple[Any, ...]]) -> Chunk:
-        positions: list[int] = [row[0] for row in rows]
+    def _chunk(self, rows: Sequence[EventRow]) -> Chunk:
+        positions = [row.position for row in rows]
         self._in_flight.update(positions)
-        aside = self._outbox.set_aside
-        if aside:
-            # what stands before the event in its stream may wait here, too
-            rows = [row for row in rows if row[0] < aside.get(f"{row[2]}/{row[3]}", row[0] + 1)]
-        return Chunk(positions, [self._encode(row) for row in rows])
+        sendable = without_set_aside(rows, self._outbox.set_aside)
+        return Chunk(positions, [self._encode(row) for row in sendable])
 
     async def _give_way(self) -> None:
         self._hurry.set()

@@ -1,7 +1,8 @@
 """Stored events as records of their topics."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 from opentelemetry.trace import Span, SpanKind
@@ -32,6 +33,39 @@ class RefusedError(Exception):
         self.stream_id = stream_id
         self.position = position
         self.reason = reason
+
+
+class EventRow(NamedTuple):
+    """A stored event: the columns of `load_oldest.sql` and `history_page.sql`, in their order."""
+
+    position: int
+    event_id: str
+    category: str
+    subject: str
+    version: int
+    type: str
+    schema_version: int
+    data: str
+    actor: str
+    traceparent: str | None
+    received_at: str | None
+    occurred_at: str
+    recorded_at: str
+
+    @property
+    def stream_id(self) -> str:
+        """The stream of the event."""
+        return f"{self.category}/{self.subject}"
+
+
+def without_set_aside(rows: Sequence[EventRow], set_aside: Mapping[str, int]) -> Sequence[EventRow]:
+    """Drop the events of each stream in `set_aside` from its position on.
+
+    Earlier events of the stream may still be waiting; they are kept.
+    """
+    if not set_aside:
+        return rows
+    return [row for row in rows if row.position < set_aside.get(row.stream_id, row.position + 1)]
 
 
 class Record(NamedTuple):
@@ -72,7 +106,7 @@ class Encoder:
             topic: (INCARNATION, incarnation.encode()) for topic, incarnation in incarnations.items()
         }
 
-    def __call__(self, row: tuple[Any, ...]) -> Record:
+    def __call__(self, row: EventRow) -> Record:
         """The record of one event: its data in the newest shape that this version of the service knows.
 
         Raises `RefusedError` for a row that makes no record.
@@ -81,39 +115,40 @@ class Encoder:
             return self._record(row)
         except (KeyError, TypeError, ValueError, UnknownEventError) as error:
             reason = f"it makes no record: {type(error).__name__}"
-            raise RefusedError(f"{row[2]}/{row[3]}", row[0], reason) from error
+            raise RefusedError(row.stream_id, row.position, reason) from error
 
-    def _record(self, row: tuple[Any, ...]) -> Record:
-        (position, event_id, topic, subject, version, kind, schema, data) = row[:8]
-        (actor, traceparent, received_at, occurred_at, committed_at) = row[8:]
-        known = CURRENT.get(kind)
+    def _record(self, row: EventRow) -> Record:
+        topic, subject, schema = row.category, row.subject, row.schema_version
+        known = CURRENT.get(row.type)
         if known is not None and schema < known.schema_version:
-            content: object = upcast(kind, schema, orjson.loads(data))
+            content: object = upcast(row.type, schema, orjson.loads(row.data))
             schema = known.schema_version
         else:
             # PostgreSQL wrote it as JSON: reading it only to write it again took half of the relay's time
-            content = orjson.Fragment(data)
+            content = orjson.Fragment(row.data)
         key = subject.encode()
         value = encode(
-            event_id=event_id,
-            event_type=kind,
+            event_id=row.event_id,
+            event_type=row.type,
             subject=subject,
-            time=occurred_at,
-            dataschema=self._schema_url(kind, schema),
-            version=version,
-            position=position,
-            actor=actor,
-            traceparent=traceparent,
+            time=row.occurred_at,
+            dataschema=self._schema_url(row.type, schema),
+            version=row.version,
+            position=row.position,
+            actor=row.actor,
+            traceparent=row.traceparent,
             data=content,
         )
-        headers = [_CONTENT_TYPE, self._incarnations[topic], (COMMITTED_AT, committed_at.encode())]
-        if received_at is not None:
-            headers.append((RECEIVED_AT, received_at.encode()))
+        headers = [_CONTENT_TYPE, self._incarnations[topic], (COMMITTED_AT, row.recorded_at.encode())]
+        if row.received_at is not None:
+            headers.append((RECEIVED_AT, row.received_at.encode()))
         partition = partition_of(key, self._partitions[topic])
-        span = _span(topic, subject, partition, traceparent) if self._traced and traceparent else None
+        span = None
+        if self._traced and row.traceparent:
+            span = _span(topic, subject, partition, row.traceparent)
         if span is not None:
             headers.append((TRACEPARENT, traceparent_of(span).encode()))
-        return Record(position, topic, subject, partition, key, value, headers, committed_at, span)
+        return Record(row.position, topic, subject, partition, key, value, headers, row.recorded_at, span)
 
 
 def _span(topic: str, subject: str, partition: int, traceparent: str) -> Span | None:

@@ -19,10 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
 from services.command.relay.connecting import Connection, connect
-from services.command.relay.history import History, Row, Writer
+from services.command.relay.history import History, HistoryWriter
 from services.command.relay.incarnations import TopicRemadeError
 from services.command.relay.locks import Gate, stay_alive
 from services.command.relay.outbox import put_aside
+from services.command.relay.records import EventRow
 from services.command.relay.sql import sql
 from services.command.settings import RepublishSettings
 from shared.settings import read_settings
@@ -41,7 +42,7 @@ class Republish:
         self._session = session
         self._reading = reading
         self._gate = Gate(session, reading)
-        self._writer = Writer(settings, session)
+        self._writer = HistoryWriter(settings, session)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -86,7 +87,7 @@ class Republish:
             ids = [self._writer.incarnations[topic].id for topic in topics]
             await self._session.execute(sql("complete_incarnations"), {"incarnations": ids})
 
-    async def _refill_page(self, rows: Sequence[Row]) -> None:
+    async def _refill_page(self, rows: Sequence[EventRow]) -> None:
         for refused in await self._writer.send(rows):
             await put_aside(self._session, refused)
             _log.error("set aside with all that follows in its stream: %s", refused)
@@ -107,7 +108,7 @@ class Republish:
                 await self._repeat_page(rows)
             self._progress.advance(task, passed)
 
-    async def _repeat_page(self, rows: Sequence[Row]) -> None:
+    async def _repeat_page(self, rows: Sequence[EventRow]) -> None:
         async with self._gate:
             for refused in await self._writer.send(rows):
                 # it was published once: what follows it may go out
