@@ -1,4 +1,4 @@
-"""What tests of the relay share: events in the store, the relay as a process, what stands in the topics."""
+"""Helpers for tests of the relay: storing events, running the relay as a process, reading the topics."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ async def append(
 
 
 async def store(url: str, events: Sequence[tuple[str, int]], reason: str = "no") -> None:
-    """Store events and tell the relay."""
+    """Store events and notify the relay."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await append(connection, events, reason)
         await connection.execute("NOTIFY outbox")
@@ -125,26 +125,26 @@ class Relay:
             assert self.process.returncode is None, self.log.read_text()
             return text in self.log.read_text()
 
-        await eventually(said, f"the relay says {text!r}: {self.log.read_text()}", seconds)
+        await eventually(said, f"the relay logs {text!r}: {self.log.read_text()}", seconds)
 
     async def kill(self) -> None:
-        """End it with no chance to tidy up."""
+        """Kill it without a chance to clean up."""
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop it gracefully."""
         await stop(self.process, signal.SIGTERM)
 
 
 @asynccontextmanager
 async def relay(postgres: str, kafka: str, log: Path, **more: str) -> AsyncIterator[Relay]:
-    """A relay process, started, and ended on leaving."""
+    """A running relay process, stopped on exit."""
     environment = {
         "POSTGRES_URL": postgres,
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "PORT": "0",
-        # compiled once per session, wherever bytecode may not be written beside the sources
+        # compiled once per session, even if bytecode must not be written next to the sources
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(log.parent.parent / "pycache"),
         **more,
@@ -160,12 +160,12 @@ async def relay(postgres: str, kafka: str, log: Path, **more: str) -> AsyncItera
 
 
 def cluster(kafka: str) -> Cluster:
-    """An administrator of the test's broker."""
+    """An administrator's view of the test's broker."""
     return Cluster(KafkaSettings(kafka_bootstrap_servers=kafka))
 
 
 async def remake_topics(kafka: str, partitions: int = DEFAULT_PARTITIONS) -> None:
-    """All topics, made anew."""
+    """Delete and re-create all topics."""
     brokers = cluster(kafka)
     names = list(await brokers.describe(topic.name for topic in all_topics(partitions)))
     if names:
@@ -184,11 +184,11 @@ async def remake_topics(kafka: str, partitions: int = DEFAULT_PARTITIONS) -> Non
             return False
         return True
 
-    await eventually(made, "the topics are made")
+    await eventually(made, "the topics are created")
 
 
 async def read(kafka: str, topics: Sequence[str] = CATEGORIES) -> list[Seen]:
-    """All events in the topics, each partition in its order."""
+    """All events in the topics, in order within each partition."""
     return [_seen(record) for record in await records(kafka, topics)]
 
 
@@ -198,7 +198,7 @@ async def heartbeats(kafka: str) -> list[dict[str, Any]]:
 
 
 async def records(kafka: str, topics: Sequence[str]) -> list[Any]:
-    """All records of the topics, from their beginnings to their present ends."""
+    """All records of the topics, from their beginnings to their current ends."""
     found = await cluster(kafka).describe(topics)
     places = [TopicPartition(name, n) for name, topic in found.items() for n in range(topic.partitions)]
     consumer = AIOKafkaConsumer(
@@ -236,7 +236,7 @@ def _seen(record: Any) -> Seen:
 
 
 def first_sights(seen: Sequence[Seen]) -> dict[str, list[int]]:
-    """Each subject's versions in the order in which they were seen first."""
+    """Each stream's versions in the order of their first occurrence."""
     order: dict[str, list[int]] = {}
     ids: dict[tuple[str, int], str] = {}
     for each in seen:
@@ -244,7 +244,7 @@ def first_sights(seen: Sequence[Seen]) -> dict[str, list[int]]:
         if each.version not in versions:
             versions.append(each.version)
         assert ids.setdefault((f"{each.topic}/{each.subject}", each.version), each.id) == each.id, (
-            "a repeat keeps its id"
+            "a duplicate has the same id"
         )
     return order
 

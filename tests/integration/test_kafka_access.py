@@ -325,7 +325,7 @@ async def test_the_job_done_again_changes_nothing_and_mends_what_drifted(around:
     before = await rules(admin)
     log = await around.topics()
     assert "granted" not in log
-    assert "taken away" not in log
+    assert "revoked" not in log
     allow, deny = AclPermissionType.ALLOW, AclPermissionType.DENY
     gone = rule("relay", "orders", AclOperation.WRITE, allow)
     theirs = {

@@ -215,7 +215,7 @@ async def test_a_paused_publisher_is_replaced_and_brings_nothing_out_of_order(
             await store(postgres_url, [(f"orders/s{n}", version) for version in (11, 12) for n in range(200)])
             await published(postgres_url, 5)
             first.process.send_signal(signal.SIGCONT)
-            await first.says("starts again")
+            await first.says("restarting shard")
             await store(postgres_url, [(f"orders/s{n}", 13) for n in range(200)])
             await published(postgres_url)
             await first.says("standing by")
@@ -231,7 +231,7 @@ async def test_an_event_that_kafka_refuses_is_set_aside_with_its_stream(
     await store(postgres_url, [("orders/big", 3), *((f"orders/s{n}", 2) for n in range(20))])
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
         await published(postgres_url)
-        await running.says("event 22 of orders/big: Kafka answers MessageSizeTooLargeError")
+        await running.says("event 22 of orders/big: rejected by Kafka: MessageSizeTooLargeError")
     sights = first_sights(await read(brokers))
     assert sights.pop("orders/big") == [1]
     assert sights == {f"orders/s{n}": [1, 2] for n in range(20)}
@@ -247,7 +247,7 @@ async def test_a_topic_made_anew_gets_another_incarnation_while_the_relay_runs(
         await remake_topics(brokers)
         await store(postgres_url, [(f"orders/s{n}", 2) for n in range(20)])
         await published(postgres_url)
-        await running.says("topic orders does not hold its history")
+        await running.says("topic orders is missing history")
     seen = await read(brokers, ["orders"])
     last = {each.subject: each.incarnation for each in seen}
     assert len(before) == 1

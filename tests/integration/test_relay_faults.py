@@ -142,7 +142,7 @@ async def test_two_relays_share_the_shards_and_one_takes_over_all(
             await second.says("standing by")
             for version in range(1, 11):  # while one of three shards is handed over
                 await store(postgres_url, [(f"orders/s{n}", version) for n in range(100)])
-            await first.says("shard 2 goes to another relay")
+            await first.says("handed shard 2 over to another relay")
             await second.says("publishing shard 2 of 3")
             await published(postgres_url)
             assert len(await read(brokers)) == 1000, "nothing is sent twice for it"
@@ -200,7 +200,7 @@ async def test_a_broker_that_falls_silent_with_batches_in_flight_gets_them_in_or
         await store(postgres_url, counted(500, 10))
         kafka.freeze()
         try:
-            await running.says("starts again", 40)
+            await running.says("restarting shard", 40)
             await store(postgres_url, [(f"orders/s{n}", 11) for n in range(500)])
         finally:
             kafka.thaw()
@@ -217,7 +217,7 @@ async def test_postgres_away_is_told_and_outlived(
         await published(postgres_url)
         await postgres.kill()
         try:
-            await running.says("shard 0 starts again: PostgreSQL")
+            await running.says("restarting shard 0: PostgreSQL")
             assert (await ask(port, "/health/ready"))[0] == 503
         finally:
             await postgres.start()
@@ -256,7 +256,7 @@ async def test_an_event_that_makes_no_record_stops_no_other(
     await store(postgres_url, [("orders/odd", 2), *((f"orders/s{n}", 2) for n in range(5))])
     async with relay(postgres_url, brokers, tmp_path / "relay.log", PORT=str(port)) as running:
         await published(postgres_url)
-        await running.says("event 6 of orders/odd: it makes no record")
+        await running.says("event 6 of orders/odd: cannot be encoded")
         metrics = (await ask(port, "/metrics"))[1]
     assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2] for n in range(5)}
     samples = {
@@ -299,7 +299,7 @@ async def test_no_heartbeat_vouches_for_a_topic_that_lost_its_history(
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
         await eventually(beating, "heartbeats are sent")
         await remake_topics(brokers)
-        await running.says("topic orders does not hold its history")
+        await running.says("topic orders is missing history")
         await store(postgres_url, [(f"orders/s{n}", 2) for n in range(3)])
         await published(postgres_url)
         async with AIOKafkaProducer(bootstrap_servers=brokers) as producer:

@@ -98,7 +98,7 @@ async def test_a_topic_made_anew_is_whole_and_in_order_again_after_one_command(
         await remake_topics(brokers)
         await store(postgres_url, [(f"orders/s{n}", 6) for n in range(100)])
         await published(postgres_url)
-        await running.says("topic orders does not hold its history")
+        await running.says("topic orders is missing history")
         assert "emptying topic orders" in await republish(postgres_url, brokers)
         await store(postgres_url, [(f"orders/s{n}", 7) for n in range(100)])
         await published(postgres_url)
@@ -150,7 +150,7 @@ async def test_nothing_is_deleted_before_the_history_can_be_read(
         await remake_topics(brokers)
         await store(postgres_url, [(f"orders/s{n}", 2) for n in range(10)])
         await published(postgres_url)
-        await running.says("topic orders does not hold its history")
+        await running.says("topic orders is missing history")
         settings = RepublishSettings(postgres_url=SecretStr(postgres_url), kafka_bootstrap_servers=brokers)
         async with await connect(postgres_url) as session, await connect(postgres_url) as reading:
             await reading.execute("SET search_path = nowhere")
@@ -176,5 +176,5 @@ async def test_an_interrupted_job_says_so_in_a_line(postgres_url: str, brokers: 
         job.send_signal(signal.SIGINT)
         said, _ = await job.communicate()
     assert job.returncode == 130
-    assert said.decode().endswith("interrupted, run it again\n")
+    assert said.decode().endswith("interrupted; run it again\n")
     assert "Traceback" not in said.decode()

@@ -1,6 +1,6 @@
-"""From the outbox to Kafka.
+"""Publishes the outbox to Kafka.
 
-`run` is the process, `shard` one publisher's life in it, `publishing` its work: `outbox` is read, `records`
-are encoded, `sending` hands them to Kafka. Beside it: `heartbeats`, `incarnations`, the jobs `topics` and
-`republish`.
+`run` is the process, `shard` the lifecycle of one publisher in it, `publishing` its loops: they read the
+`outbox`, encode `records` and send them (`sending`). Alongside: `heartbeats`, `incarnations`, and the jobs
+`topics` and `republish`.
 """

@@ -1,8 +1,8 @@
-"""Who may do what on the brokers: least privilege, as data, and the job that makes it so.
+"""Access to the brokers: least privilege as data, and the functions of the topics job that apply it.
 
-A rule of Kafka's (an `AclBinding`) lets a user do an operation on a topic or on groups. WRITE and READ bring
-DESCRIBE with them, and whoever may write to some topic may do so idempotently: nobody needs a right on the
-cluster. What is not allowed is denied, by `allow.everyone.if.no.acl.found=false`.
+A Kafka rule (an `AclBinding`) allows a user an operation on a topic or on groups. WRITE and READ imply
+DESCRIBE, and a user who may write to any topic may write idempotently: no user needs rights on the cluster.
+Everything else is denied, by `allow.everyone.if.no.acl.found=false`.
 """
 
 import logging
@@ -30,7 +30,7 @@ from shared.topics import CATEGORIES, HEARTBEATS, PROJECTION_GROUPS, all_topics,
 _DEAD: Final = tuple(dead_letters(topic) for topic in CATEGORIES)
 TOPIC_RIGHTS: Final[Mapping[Role, Mapping[AclOperation, tuple[str, ...]]]] = {
     "relay": {AclOperation.WRITE: (*CATEGORIES, HEARTBEATS)},
-    # it empties a topic that holds only a part of its history
+    # it empties a topic that holds only part of its history
     "republish": {AclOperation.WRITE: CATEGORIES, AclOperation.DELETE: CATEGORIES},
     "projection": {AclOperation.READ: (*CATEGORIES, HEARTBEATS, *_DEAD), AclOperation.WRITE: _DEAD},
     "subscriber": {AclOperation.READ: CATEGORIES},
@@ -38,7 +38,7 @@ TOPIC_RIGHTS: Final[Mapping[Role, Mapping[AclOperation, tuple[str, ...]]]] = {
 """Topics by operation and role."""
 SCRAM_ITERATIONS: Final = 8192
 _ANY: Final[Any] = None
-"""In a filter None is any, which the library's hints forget."""
+"""In a filter None matches anything, which the library's type hints omit."""
 EVERYTHING: Final = AclBindingFilter(
     ResourceType.ANY,
     _ANY,
@@ -48,24 +48,24 @@ EVERYTHING: Final = AclBindingFilter(
     AclOperation.ANY,
     AclPermissionType.ANY,
 )
-"""A filter that every rule meets."""
+"""A filter that matches every rule."""
 _OURS: Final = frozenset(topic.name for topic in all_topics())
 _log = logging.getLogger(__name__)
 
 
 def groups(user: str, role: Role) -> str | None:
-    """With what the names of the consumer groups begin that a user may form; None for no groups."""
+    """The prefix of the consumer groups that a user may join; None for no groups."""
     match role:
         case "projection":
             return PROJECTION_GROUPS
         case "subscriber":
-            return f"{user}."  # no user's name holds a dot: one team's groups are never another's
+            return f"{user}."  # user names contain no dot, so one team's groups are never another's
         case _:
             return None
 
 
 def rules(user: str, role: Role) -> Iterator[AclBinding]:
-    """All that a user may do."""
+    """Everything that a user may do."""
     for operation, topics in TOPIC_RIGHTS[role].items():
         for topic in topics:
             yield _allow(user, ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, operation)
@@ -80,9 +80,9 @@ def _allow(
 
 
 def ours(rule: AclBinding, users: Mapping[str, Role]) -> bool:
-    """Whether a rule is ours to remove: it is about our topics, or about one of our users.
+    """Whether a rule is ours to remove: it is about one of our topics or users, or it is one that we grant.
 
-    Or it is what we gave to a user whom nobody names any more. What forbids something is somebody's will.
+    The latter finds rules of users that are no longer listed. DENY rules are an operator's and stay.
     """
     user = rule.principal.removeprefix("User:")
     return rule.permission_type == AclPermissionType.ALLOW and (
@@ -93,7 +93,7 @@ def ours(rule: AclBinding, users: Mapping[str, Role]) -> bool:
 
 
 async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
-    """Make each user's rules, and remove those of ours that nobody wants. Doing it again changes nothing.
+    """Create each user's missing rules and remove those of ours that are no longer wanted. Idempotent.
 
     Raises `ClusterAwayError`, `KafkaException`.
     """
@@ -101,7 +101,7 @@ async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
     found = set(await answered(cluster.admin.describe_acls(EVERYTHING, request_timeout=REQUEST_SECONDS)))
     missing = sorted(wanted - found, key=_told)
     surplus = sorted((rule for rule in found - wanted if ours(rule, users)), key=_told)
-    # first what is granted: nobody is locked out in between
+    # grant first, so that no user is locked out in between
     if missing:
         for made in cluster.admin.create_acls(missing, request_timeout=REQUEST_SECONDS).values():
             await answered(made)
@@ -112,11 +112,11 @@ async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
     for rule in missing:
         _log.info("granted: %s", _told(rule))
     for rule in surplus:
-        _log.warning("taken away: %s", _told(rule))
+        _log.warning("revoked: %s", _told(rule))
 
 
 def exactly(rule: AclBinding) -> AclBindingFilter:
-    """A filter that only this rule meets."""
+    """A filter that matches only this rule."""
     return AclBindingFilter(
         rule.restype,
         rule.name,
@@ -135,7 +135,7 @@ def _told(rule: AclBinding) -> str:
 
 
 async def set_passwords(cluster: Cluster, passwords: Mapping[str, SecretStr]) -> None:
-    """Let users sign in by SCRAM-SHA-512 with these passwords; those of before are no longer good.
+    """Set the passwords with which users sign in by SCRAM-SHA-512; previous ones become invalid.
 
     Raises `ClusterAwayError`, `KafkaException`.
     """
@@ -149,4 +149,4 @@ async def set_passwords(cluster: Cluster, passwords: Mapping[str, SecretStr]) ->
     asked = cluster.admin.alter_user_scram_credentials(changes, request_timeout=REQUEST_SECONDS)
     for user, done in asked.items():
         await answered(done)
-        _log.info("%s can sign in", user)
+        _log.info("set the password of %s", user)

@@ -1,4 +1,4 @@
-"""What the relay asks the brokers besides sending: topics, their ids, their offsets."""
+"""What the relay asks of the brokers besides sending: topics, their ids, their offsets."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from services.command.settings import KafkaSettings
 T = TypeVar("T")
 REQUEST_SECONDS: Final = 5.0
 _NEVER_SECONDS: Final = REQUEST_SECONDS + 1
-"""The library has answered by then, if only that nobody did: a shard must not wait for ever."""
+"""The library has answered by then, if only with a timeout: a shard must not wait forever."""
 _MISSING: Final = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 _AWAY: Final = {
     KafkaError._ALL_BROKERS_DOWN,
@@ -30,9 +30,9 @@ _REFUSALS: Final = ("SASL", "SSL handshake failed")
 
 
 class _News(logging.Filter):
-    """Of what librdkafka says, passes why a broker does not let us in, once for each kind of reason.
+    """Passes librdkafka's critical messages, and why a broker rejects us, once per kind of reason.
 
-    The rest is what we say ourselves.
+    The rest we report ourselves.
     """
 
     def __init__(self) -> None:
@@ -57,21 +57,21 @@ class ClusterAwayError(Exception):
 
 
 class TopicMissingError(Exception):
-    """A topic that the relay writes to is not there."""
+    """A topic that the relay writes to does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A topic as it is: Kafka's own id of it, which a topic made anew does not share, and its size."""
+    """A topic as it is now: its Kafka id, which changes when the topic is re-created, and its size."""
 
     topic_id: str
     partitions: int
     replicas: int
-    """Of the partition that has the fewest."""
+    """Of the partition with the fewest."""
 
 
 class Cluster:
-    """An administrator's view of the brokers. Connects in the background, when it is first asked."""
+    """An administrator's view of the brokers. Connects in the background on first use."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._options = {**confluent_options(settings), "socket.connection.setup.timeout.ms": 3000}
@@ -79,18 +79,18 @@ class Cluster:
 
     @contextmanager
     def _renewing(self) -> Generator[None, None, None]:
-        """A client whose broker died may ask that one for ever, where a new one finds the others at once."""
+        """Replace the client on failure: it may ask a dead broker forever; a new one finds the others."""
         try:
             yield
         except ClusterAwayError:
-            self.admin.poll(0)  # it hands on what librdkafka logged: the reason
+            self.admin.poll(0)  # delivers what librdkafka logged: the reason
             old = [self.admin]
             self.admin = AdminClient(self._options, logger=_librdkafka)
-            asyncio.get_running_loop().run_in_executor(None, old.clear)  # its end may take a while
+            asyncio.get_running_loop().run_in_executor(None, old.clear)  # destroying it may take a while
             raise
 
     async def describe(self, names: Iterable[str]) -> dict[str, Described]:
-        """Those of the topics that exist."""
+        """Describe those of the topics that exist."""
         asked = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_SECONDS)
         found = {}
         with self._renewing():
@@ -102,7 +102,7 @@ class Cluster:
         return found
 
     async def first_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:
-        """Where each partition of the topics begins."""
+        """The offset at which each partition starts."""
         return await self._offsets(partitions, OffsetSpec.earliest())
 
     async def end_offsets(self, partitions: Mapping[str, int]) -> dict[str, list[int]]:
@@ -121,7 +121,7 @@ class Cluster:
             await _all_done(answers.values())
             for place, answer in answers.items():
                 offset = answer.result().offset
-                if offset < 0:  # seen while a broker died; taken for an offset, the topic would seem another
+                if offset < 0:  # seen while a broker died; as an offset it would make the topic look new
                     raise ClusterAwayError(f"{place.topic}/{place.partition} has no leader")
                 offsets[place.topic][place.partition] = offset
         return offsets
@@ -137,12 +137,12 @@ class Cluster:
 
 
 async def _all_done(answers: "Collection[Future[T]]") -> None:
-    """Wait until all answers are there, woken once: a wake-up for each costs far more than the answers."""
+    """Wait for all answers with a single wake-up: one for each costs far more than the answers."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     left = count(len(answers) - 1, -1)
 
     def one_more(_: "Future[T]") -> None:
-        # in a thread of the library's; it takes the next number in one step
+        # runs in a thread of the library; next() is atomic
         if next(left) == 0 and not loop.is_closed():
             loop.call_soon_threadsafe(done.set)
 
@@ -154,7 +154,7 @@ async def _all_done(answers: "Collection[Future[T]]") -> None:
 
 
 async def answered(answer: "Future[T]") -> T:
-    """What the brokers answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
+    """Await the brokers' answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
     with _translated():
         async with asyncio.timeout(_NEVER_SECONDS):
             return await asyncio.wrap_future(answer)

@@ -7,19 +7,19 @@ from psycopg.conninfo import make_conninfo
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 IDLE_SECONDS: Final = 4
-"""After how long without a word the server ends a publisher's session. With a ping each second and the
-standby's look every quarter, a successor to a frozen process is at work within five seconds."""
+"""How long a `mortal` session may be silent before the server ends it. With a ping each second and standbys
+that try every quarter, the successor of a frozen process is publishing within five seconds."""
 
 
-# What is read is read in order of positions, a little at a time. The outbox is empty at one moment and huge
-# at the next: the planner knows nothing of it, and would read and sort all of it for each chunk.
+# Reads are in order of positions, a little at a time. The outbox can be empty one moment and huge the next:
+# the planner's statistics are useless, and it would read and sort the whole outbox for each chunk.
 _READING: Final = "-c statement_timeout=30s -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"
-# Waiting for a lock has no bound: a republish may hold it for as long as it takes.
+# Waiting for a lock is unbounded: a republish may hold it for as long as it takes.
 _MORTAL: Final = f"-c statement_timeout=0 -c idle_session_timeout={IDLE_SECONDS}s"
 
 
 async def connect(url: str, *, mortal: bool = False) -> Connection:
-    """A connection of our own. A `mortal` one is ended by the server when we fall silent."""
+    """Open a connection. A `mortal` one is ended by the server when we fall silent."""
     return await psycopg.AsyncConnection.connect(
         make_conninfo(
             url,

@@ -1,4 +1,4 @@
-"""Proof of freshness: what was committed by the database's time t is in the topics below the end offsets."""
+"""Proof of freshness: all events committed by the database's time t are below the end offsets."""
 
 import asyncio
 from typing import Final
@@ -18,7 +18,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Heartbeats:
-    """Sends a shard's heartbeats, twice a second or as often as the outbox gets through."""
+    """Sends a shard's heartbeats: two a second, or fewer while the outbox takes longer to publish."""
 
     def __init__(
         self,
@@ -41,25 +41,25 @@ class Heartbeats:
         self._shard = {"shards": shards, "shard": shard}
 
     async def run(self) -> None:
-        """Send for ever; raises what went wrong."""
+        """Send until something fails, and raise it."""
         while True:
             await self._publishing.wait()
             await asyncio.gather(self._beat(), asyncio.sleep(_EVERY_SECONDS))
 
     async def _beat(self) -> None:
         moment, oldest, newest = await self._outbox.span()
-        # all that waited then is through once nothing waits below it: later rows only make us wait longer
+        # all that waited then is published once no row is left up to `newest`; later rows only delay this
         while oldest is not None and newest is not None and oldest <= newest:
             await asyncio.sleep(_LOOK_SECONDS)
             _, oldest, _ = await self._outbox.span()
         ends = await self._cluster.end_offsets(self._incarnations.partitions)
         # not in the middle of a republish, which may be filling an emptied topic
         await self._publishing.wait()
-        # last: these are the topics whose offsets were read
+        # last: the offsets were read from these topics
         await self._incarnations.check_beginnings()
         await self._incarnations.check()
         if not self._incarnations.complete:
-            return  # events are missing from them, and nobody knows who had read those
+            return  # events are missing, and it is unknown which readers have seen them
         beat = {
             **self._shard,
             "t": rfc3339(moment),
@@ -70,6 +70,6 @@ class Heartbeats:
         self._metrics.heartbeats.labels(str(self._shard["shard"])).inc()
 
     def _told(self, topic: str, ends: list[int]) -> list[int]:
-        """Where the partitions end; 0 for one that holds nothing, wherever it begins."""
+        """The end offsets to report; 0 for an empty partition, wherever it starts."""
         begins = self._incarnations[topic].start_offsets
         return [0 if end == begin else end for end, begin in zip(ends, begins, strict=True)]

@@ -1,4 +1,4 @@
-"""History, written into the topics again: page by page, each sent until all of it is acknowledged."""
+"""Writes history into the topics again, page by page; each page is acknowledged before the next."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -13,13 +13,13 @@ from services.command.relay.sql import sql
 from services.command.settings import RepublishSettings
 
 PAGE: Final = 1000
-"""Most events that are sent together."""
+"""Maximum events per page."""
 WINDOW: Final = 10_000
-"""Positions that one statement looks at: it takes no longer where the topics have hardly an event."""
+"""Positions that one statement scans, which bounds its time where the topics have few events."""
 
 
 class History:
-    """What stands in the event store and was published before, in the order of its positions."""
+    """The published events of the event store, in order of their positions."""
 
     def __init__(self, connection: Connection, topics: Sequence[str], after: int) -> None:
         self._connection = connection
@@ -28,20 +28,20 @@ class History:
         self._last = after
 
     async def measure(self) -> int:
-        """How many positions there are, of whatever topics; from now on, later ones do not count."""
+        """Return the number of positions to pass, whatever their topics; later ones are left out."""
         row = await (await self._connection.execute(sql("last_position"))).fetchone()
-        assert row is not None, "an aggregate has a row"
+        assert row is not None, "an aggregate returns a row"
         self._last = max(self._after, row[0])
         return self._last - self._after
 
     async def pages(self) -> AsyncIterator[tuple[int, list[EventRow]]]:
-        """How many positions were passed, and the events found there."""
+        """Yield the number of positions passed and the events found there."""
         while self._after < self._last:
             upto = min(self._after + WINDOW, self._last)
             asked = {"topics": self._topics, "after": self._after, "upto": upto, "limit": PAGE}
             cursor = await self._connection.execute(sql("history_page"), asked)
             rows = list(map(EventRow._make, await cursor.fetchall()))
-            # behind a full page there may be more in its window
+            # after a full page there may be more in its window
             end = rows[-1].position if len(rows) == PAGE else upto
             passed, self._after = end - self._after, end
             yield passed, rows
@@ -59,16 +59,16 @@ class HistoryWriter:
         self.incarnations: Incarnations
 
     async def see_topics(self, cluster: Cluster) -> None:
-        """Note the topics' incarnations, which the records to come will bear."""
+        """Look up the topics' incarnations, which the following records will carry."""
         self.incarnations = await observe(self._session, cluster)
         known = self.incarnations
         self._encode = Encoder(self._settings.schema_base, known.partitions, known.ids)
 
     async def send(self, rows: Sequence[EventRow]) -> list[RefusedError]:
-        """Send a page and wait for it; what cannot be published, and is left out with all that follows in its
-        stream.
+        """Send a page and wait until it is acknowledged. Return the events that cannot be published; each is
+        left out, together with all later events of its stream in the page.
 
-        Raises `KafkaError`, and `TopicRemadeError` when the records went into other topics than meant.
+        Raises `KafkaError`, and `TopicRemadeError` if a topic was re-created meanwhile.
         """
         refused: list[RefusedError] = []
         while True:
@@ -79,7 +79,7 @@ class HistoryWriter:
             except RefusedError as error:
                 refused.append(error)
             except BatchRefusedError:
-                pass  # the next try is in smaller batches
+                pass  # the next attempt uses smaller batches
             else:
                 await self.incarnations.check()
                 return refused
@@ -92,6 +92,6 @@ class HistoryWriter:
         return self._sender
 
     async def close(self) -> None:
-        """Throw the producer away."""
+        """Discard the producer."""
         self._sender = None
         await self._producer.aclose()

@@ -1,4 +1,4 @@
-"""Which topic stands under a name: an id made anew whenever the topic was made anew or emptied."""
+"""Incarnations of topics: ids that change when a topic is re-created or emptied."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 
 
 class TopicRemadeError(Exception):
-    """A topic was made anew or emptied behind the back of whoever wrote to it."""
+    """A topic was re-created or emptied while we wrote to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """A topic as it was last seen. `complete`: it holds its history from the beginning."""
+    """A topic as last seen. `complete` means that it holds its history from the beginning."""
 
     id: str
     topic_id: str
@@ -30,12 +30,12 @@ class Incarnation:
     complete: bool
 
     def is_of(self, topic: Described, start_offsets: Sequence[int]) -> bool:
-        """Whether this is still the same topic. Nothing but emptying it moves its beginning."""
+        """Whether this is still the same topic. Only emptying a topic moves its start offsets."""
         return topic.topic_id == self.topic_id and tuple(start_offsets) == self.start_offsets
 
 
 class Incarnations:
-    """The incarnations of the events' topics, as one writer knows them."""
+    """The incarnations of the event topics, as one writer knows them."""
 
     def __init__(self, cluster: Cluster, known: Mapping[str, Incarnation]) -> None:
         self._cluster = cluster
@@ -48,17 +48,17 @@ class Incarnations:
         return self._known[topic]
 
     async def check(self) -> None:
-        """Raise `TopicRemadeError` unless every topic is still the one that was written to.
+        """Raise `TopicRemadeError` if a topic was re-created.
 
-        What was acknowledged before this call stands in a topic of this incarnation.
+        Otherwise all records acknowledged before this call went to the known topics. Emptying is not noticed.
         """
         found = await self._cluster.describe(self._known)
         for topic, known in self._known.items():
             if topic not in found or found[topic].topic_id != known.topic_id:
-                raise TopicRemadeError(f"topic {topic} was made anew")
+                raise TopicRemadeError(f"topic {topic} was re-created")
 
     async def check_beginnings(self) -> None:
-        """Raise `TopicRemadeError` when a topic was emptied."""
+        """Raise `TopicRemadeError` if a topic was emptied."""
         for topic, offsets in (await self._cluster.first_offsets(self.partitions)).items():
             if tuple(offsets) != self._known[topic].start_offsets:
                 raise TopicRemadeError(f"topic {topic} was emptied")
@@ -67,7 +67,7 @@ class Incarnations:
 async def observe(
     connection: psycopg.AsyncConnection[Any], cluster: Cluster, topics: Sequence[str] = CATEGORIES
 ) -> Incarnations:
-    """See what stands under the topics' names now; what is new there gets an incarnation of its own.
+    """Look up the topics as they are now, and give new ones a new incarnation.
 
     Raises `TopicMissingError`.
     """
@@ -115,4 +115,4 @@ async def _save(
             "start_offsets": list(starts),
         },
     )
-    _log.info("topic %s is a new one: incarnation %s", topic, incarnation)
+    _log.info("topic %s is new: incarnation %s", topic, incarnation)

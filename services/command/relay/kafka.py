@@ -1,4 +1,4 @@
-"""How the clients of Kafka are told to connect."""
+"""Connection options of the Kafka clients."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from services.command.settings import KafkaSettings
 
 
 def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments of aiokafka's clients."""
+    """Keyword arguments for aiokafka's clients."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers,
         "security_protocol": settings.kafka_security_protocol,
@@ -24,7 +24,7 @@ def aiokafka_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def confluent_options(settings: KafkaSettings) -> dict[str, str | int | float | bool]:
-    """Configuration of confluent-kafka's clients."""
+    """Configuration for confluent-kafka's clients."""
     options: dict[str, str | int | float | bool] = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "security.protocol": settings.kafka_security_protocol,

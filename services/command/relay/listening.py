@@ -1,4 +1,4 @@
-"""Word from PostgreSQL that something happened. Losing it costs latency only: all look by a timer too."""
+"""Notifications from PostgreSQL. Losing one costs only latency: everything is also polled."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ class Listener:
         self._heard: dict[str, list[Callable[[], None]]] = {"outbox": [], "gate": []}
 
     def on(self, channel: str, heard: Callable[[], None]) -> Callable[[], None]:
-        """Have `heard` called at each notification; call what is returned to end that."""
+        """Call `heard` on each notification; call the returned function to stop that."""
         self._heard[channel].append(heard)
         return lambda: self._heard[channel].remove(heard)
 

@@ -1,8 +1,8 @@
 """Who may publish: one session per shard, and none while a republish holds the gate.
 
-Each publisher holds its shard's lock alone and the gate together with the others. A republish takes the gate
-alone: it waits in PostgreSQL's queue until the publishers, who see it waiting, have let go; then they wait
-behind it.
+Each publisher holds its shard's lock exclusively and shares the gate with the others. A republish takes the
+gate exclusively: it waits in PostgreSQL's queue until the publishers, which see it waiting, have released the
+gate; then they queue after it.
 """
 
 import asyncio
@@ -19,30 +19,30 @@ _CALL_SECONDS: Final = 0.005
 
 
 class PublisherLock:
-    """One shard's right to publish, held by a session that the server ends when this process falls silent."""
+    """The right to publish one shard, held by a session that the server ends if this process falls silent."""
 
     def __init__(self, connection: Connection, shards: int, shard: int) -> None:
         self._connection = connection
         self._shards = shards
         self._key = shards << 16 | shard
         self.wanted = asyncio.Event()
-        """Somebody waits for the gate."""
+        """Set when a republish is waiting for the gate."""
 
     async def join(self) -> None:
-        """Be counted among those who publish the shard or stand by for it, as long as the session lasts."""
+        """Be counted among the processes that publish or stand by for the shard, until the session ends."""
         await self._connection.execute(
             "SELECT pg_advisory_lock_shared(%s::int, %s::int)", [_MEMBERS, self._key]
         )
 
     async def members(self) -> int:
-        """How many joined, we among them."""
+        """How many processes have joined, including this one."""
         cursor = await self._connection.execute(sql("count_members"), {"lock": _MEMBERS, "key": self._key})
         row = await cursor.fetchone()
-        assert row is not None, "a count has a row"
+        assert row is not None, "a count returns a row"
         return int(row[0])
 
     async def try_acquire(self) -> bool:
-        """Take the shard, if nobody else has it and all divide alike; then wait for the gate."""
+        """Take the shard if it is free and all publishers use the same number of shards; await the gate."""
         cursor = await self._connection.execute(
             "SELECT pg_try_advisory_lock(%s::int, %s::int)", [_SHARDS, self._key]
         )
@@ -58,47 +58,47 @@ class PublisherLock:
         return True
 
     async def _others(self) -> bool:
-        """Whether publishers are at work that divide the streams among another number of shards."""
+        """Whether any publisher uses a different number of shards."""
         cursor = await self._connection.execute(
             sql("other_shards"), {"lock": _SHARDS, "shards": self._shards}
         )
         return await cursor.fetchone() == (True,)
 
     async def give_way(self) -> None:
-        """Let those through that wait for the gate, keeping the shard."""
+        """Yield the gate to those waiting for it, keeping the shard."""
         self.wanted.clear()
         await self._connection.execute("SELECT pg_advisory_unlock_shared(%s)", [_GATE])
         await self._connection.execute("SELECT pg_advisory_lock_shared(%s)", [_GATE])
 
     async def keep(self) -> None:
-        """Tell the server each second that we live, and see who waits; raises when the session is lost."""
+        """Ping the server and look for a waiting republish each second; raises when the session is lost."""
         while True:
             await self.look()
             await asyncio.sleep(_PING_SECONDS)
 
     async def look(self) -> None:
-        """See whether somebody waits for the gate."""
+        """Check whether a republish is waiting for the gate."""
         cursor = await self._connection.execute(sql("gate_is_wanted"), {"lock": _GATE})
         if await cursor.fetchone() == (True,):
             self.wanted.set()
 
 
 async def stay_alive(session: Connection) -> None:
-    """Tell the server each second that we live; raises when the session is lost."""
+    """Ping the server each second; raises when the session is lost."""
     while True:
         await session.execute("SELECT 1")
         await asyncio.sleep(_PING_SECONDS)
 
 
 class Gate:
-    """The right to publish in the place of all publishers, whatever the number of shards."""
+    """The right to publish in place of all publishers, whatever the number of shards."""
 
     def __init__(self, connection: Connection, calling: Connection) -> None:
         self._connection = connection
         self._calling = calling
 
     async def __aenter__(self) -> None:
-        # who is called before we stand in the queue has nobody to give way to: call until we are through
+        # a publisher notified before we are queued takes the gate right back: notify until we have it
         calls = asyncio.create_task(self._call())
         try:
             await self._connection.execute("SELECT pg_advisory_lock(%s)", [_GATE])

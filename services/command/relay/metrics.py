@@ -1,4 +1,4 @@
-"""What the relay tells Prometheus."""
+"""The relay's Prometheus metrics."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 class RelayMetrics:
-    """The outbox, what was published from it, and what stands in the way. By shard."""
+    """The outbox, what was published from it, and what prevents publishing."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.active = Gauge(
-            "relay_active", "1 where this process is the shard's publisher.", ["shard"], registry=registry
+            "relay_active", "1 if this process publishes the shard.", ["shard"], registry=registry
         )
         self.depth = Gauge(
             "relay_outbox_events",
-            f"Events waiting in the outbox; counted are the {COUNTED} oldest of all shards: more may wait.",
+            f"Events waiting in the outbox, among the {COUNTED} oldest of all shards; more may be waiting.",
             ["shard"],
             registry=registry,
         )
@@ -33,32 +33,37 @@ class RelayMetrics:
             "relay_published_total", "Events acknowledged by Kafka.", ["topic"], registry=registry
         )
         self.batch_size = Histogram(
-            "relay_batch_size", "Events published together.", buckets=_SIZES, registry=registry
+            "relay_batch_size", "Events per published batch.", buckets=_SIZES, registry=registry
         )
         self.send_seconds = Histogram(
             "relay_send_duration_seconds",
-            "Time from handing a batch to the producer to all its acknowledgements.",
+            "Time from handing a batch to the producer until all of it is acknowledged.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.latency_seconds = Histogram(
             "relay_publish_latency_seconds",
-            "Time from an event's commit to its acknowledgement, of the oldest of each batch.",
+            "Time from an event's commit until it has left the outbox, for the oldest event of each batch.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.failures = Counter(
-            "relay_failures_total", "Publishers that had to start again.", ["reason"], registry=registry
+            "relay_failures_total", "Restarts of publishers after a failure.", ["reason"], registry=registry
         )
         self.set_aside = Counter(
-            "relay_set_aside_total", "Events that Kafka refuses for good.", ["topic"], registry=registry
+            "relay_set_aside_total",
+            "Events that cannot be published, each setting its stream aside.",
+            ["topic"],
+            registry=registry,
         )
         self.streams_set_aside = Gauge(
-            "relay_streams_set_aside", "Streams that wait for an operator.", registry=registry
+            "relay_streams_set_aside",
+            "Streams set aside until an operator runs `republish`.",
+            registry=registry,
         )
         self.history_missing = Gauge(
             "relay_topic_history_missing",
-            "1 where a topic was made anew or emptied, and `republish` is due.",
+            "1 if a topic was re-created or emptied and needs `republish`.",
             ["topic"],
             registry=registry,
         )

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to: what the default partitioner of Kafka's own clients answers."""
+"""Maps keys to partitions, as the default partitioner of Kafka's own clients does."""
 
 from functools import lru_cache
 from struct import unpack_from
@@ -10,9 +10,9 @@ _WORD: Final = 0xFFFF_FFFF
 
 
 def murmur2(key: bytes) -> int:
-    """MurmurHash2 in 32 bits, after Austin Appleby, as in org.apache.kafka.common.utils.Utils.
+    """32-bit MurmurHash2, by Austin Appleby, as in org.apache.kafka.common.utils.Utils.
 
-    Word by word; aiokafka's, byte by byte, takes more than twice as long.
+    Works word by word; aiokafka's, byte by byte, takes more than twice as long.
     """
     length = len(key)
     whole = length >> 2

@@ -1,4 +1,4 @@
-"""A publisher at work: reading, sending and deleting at the same time, each on another part of the outbox."""
+"""The publisher's loops: reading, sending and deleting, concurrently, on different parts of the outbox."""
 
 import asyncio
 import time
@@ -22,13 +22,13 @@ _LOOK_SECONDS: Final = 0.25
 _TURN_SECONDS: Final = 0.5
 _FEW: Final = 100
 _TOGETHER_SECONDS: Final = 0.1
-"""A few events wait so long for others to be done with, unless somebody wants them gone: the look at the
-topics and the commit cost as much as their sending."""
+"""How long a few events wait to be deleted together with others, unless a drain or a republish is waiting:
+checking the topics and committing cost as much as sending."""
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Some of the oldest events: the records to send, and all positions that are then done with."""
+    """Some of the oldest events: the records to send, and all positions to delete afterwards."""
 
     positions: list[int]
     records: list[Record]
@@ -62,28 +62,28 @@ class Publisher:
         self._hurry = asyncio.Event()
         self._stopping = False
         self.publishing = asyncio.Event()
-        """Not while a republish publishes in our place."""
+        """Cleared while a republish publishes in our place."""
         self.publishing.set()
 
     def wake(self) -> None:
-        """There is something to do."""
+        """Check the outbox now."""
         self._wake.set()
 
     def give_way(self) -> None:
-        """A republish wants its turn."""
+        """Yield to a republish that is waiting."""
         self._lock.wanted.set()
         self._hurry.set()
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish for ever; raises what went wrong. Then this publisher is of no more use."""
+        """Publish until something fails, and raise it; the publisher must then be discarded."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._reading())
             tasks.create_task(self._sending())
             tasks.create_task(self._deleting())
 
     async def drain(self) -> None:
-        """Read no more, and wait for what is on its way."""
+        """Stop reading, and wait for what is in flight."""
         self._stopping = True
         self._hurry.set()
         self.wake()
@@ -101,7 +101,7 @@ class Publisher:
                 continue
             if rows:
                 await self._read.put(self._chunk(rows))
-            if len(rows) < CHUNK:  # that was all, unless there was word of more meanwhile
+            if len(rows) < CHUNK:  # that was all, unless we were woken meanwhile
                 await self._idle()
 
     async def _idle(self) -> None:
@@ -142,7 +142,7 @@ class Publisher:
                 await self._pause()
             while not self._sent.empty():
                 chunks.append(self._sent.get_nowait())
-            # only now is it certain that they are in the topics of today
+            # what was acknowledged may have gone to a topic that was deleted meanwhile
             await self._incarnations.check()
             positions = [position for chunk in chunks for position in chunk.positions]
             await self._outbox.delete(positions)

@@ -1,4 +1,4 @@
-"""Stored events as records of their topics."""
+"""Encodes stored events as Kafka records."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
@@ -26,7 +26,7 @@ Headers = list[tuple[str, bytes]]
 
 
 class RefusedError(Exception):
-    """An event cannot be published, however often it is tried."""
+    """An event cannot be published, no matter how often it is retried."""
 
     def __init__(self, stream_id: str, position: int, reason: str) -> None:
         super().__init__(f"event {position} of {stream_id}: {reason}")
@@ -69,7 +69,7 @@ def without_set_aside(rows: Sequence[EventRow], set_aside: Mapping[str, int]) ->
 
 
 class Record(NamedTuple):
-    """An event, ready to be sent."""
+    """An encoded event, ready to be sent."""
 
     position: int
     topic: str
@@ -80,16 +80,16 @@ class Record(NamedTuple):
     headers: Headers
     committed_at: str
     span: Span | None = None
-    """Of its way to Kafka, to be ended there; None when nobody traces."""
+    """Ended once Kafka has acknowledged the record; None if the event is not traced."""
 
     @property
     def stream_id(self) -> str:
-        """The stream it belongs to."""
+        """The stream of the event."""
         return f"{self.topic}/{self.subject}"
 
 
 class Encoder:
-    """Makes records of rows of `load_oldest.sql`, `traced` unless they are history."""
+    """Encodes rows as records. History is republished without being `traced`."""
 
     def __init__(
         self,
@@ -107,14 +107,14 @@ class Encoder:
         }
 
     def __call__(self, row: EventRow) -> Record:
-        """The record of one event: its data in the newest shape that this version of the service knows.
+        """Encode an event, upcasting its data to the newest schema version that this release knows.
 
-        Raises `RefusedError` for a row that makes no record.
+        Raises `RefusedError` if the row cannot be encoded.
         """
         try:
             return self._record(row)
         except (KeyError, TypeError, ValueError, UnknownEventError) as error:
-            reason = f"it makes no record: {type(error).__name__}"
+            reason = f"cannot be encoded: {type(error).__name__}"
             raise RefusedError(row.stream_id, row.position, reason) from error
 
     def _record(self, row: EventRow) -> Record:
@@ -124,7 +124,7 @@ class Encoder:
             content: object = upcast(row.type, schema, orjson.loads(row.data))
             schema = known.schema_version
         else:
-            # PostgreSQL wrote it as JSON: reading it only to write it again took half of the relay's time
+            # PostgreSQL returns JSON text: parsing and serializing it again took half of the relay's time
             content = orjson.Fragment(row.data)
         key = subject.encode()
         value = encode(

@@ -1,8 +1,8 @@
-"""The job that writes history into the topics again, while commands are accepted and the relay goes on.
+"""The job that writes history into the topics again, while commands are accepted and the relay is running.
 
-Into a topic that holds its history, page by page, the relay having its turn between the pages: readers see
-repeats. Into one that was made anew or emptied, everything at once, the relay waiting: what it may have
-published there meanwhile is deleted first, so that the topic is in order for whoever begins it.
+A topic that holds its history is repeated page by page, the relay publishing between the pages; readers see
+duplicates. One that was re-created or emptied is refilled in one go while the relay waits: what was published
+there meanwhile is deleted first, so that new readers find the topic in order.
 """
 
 import argparse
@@ -53,7 +53,7 @@ class Republish:
         )
 
     async def run(self, topics: Sequence[str], after: int) -> None:
-        """Write the events of `topics` behind the position `after` again.
+        """Write the events of `topics` after the position `after` again.
 
         Raises one of `_FAULTS` or `psycopg.Error`; it can be run again.
         """
@@ -62,7 +62,7 @@ class Republish:
                 await self._session.execute(sql("retry_set_aside"), {"topics": list(topics)})
             await self._writer.see_topics(self._cluster)
             known = self._writer.incarnations
-            # a part of its history does not put a topic in order again
+            # part of its history is not enough to refill a topic
             empty = [] if after else [topic for topic in topics if not known[topic].complete]
             whole = [topic for topic in topics if topic not in empty]
             with self._progress:
@@ -76,7 +76,7 @@ class Republish:
     async def _refill(self, topics: Sequence[str]) -> None:
         async with self._gate:
             history = History(self._reading, topics, 0)
-            # what can fail before anything is deleted should
+            # measured before anything is deleted: if it fails, nothing is lost
             task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())
             await self._clear(topics)
             await self._writer.see_topics(self._cluster)
@@ -90,29 +90,29 @@ class Republish:
     async def _refill_page(self, rows: Sequence[EventRow]) -> None:
         for refused in await self._writer.send(rows):
             await put_aside(self._session, refused)
-            _log.error("set aside with all that follows in its stream: %s", refused)
+            _log.error("set aside with all later events of its stream: %s", refused)
 
     async def _clear(self, topics: Sequence[str]) -> None:
         partitions = {topic: self._writer.incarnations.partitions[topic] for topic in topics}
         starts = await self._cluster.first_offsets(partitions)
         for topic, ends in (await self._cluster.end_offsets(partitions)).items():
             if ends != starts[topic]:
-                _log.info("emptying topic %s: it holds a part of its history", topic)
+                _log.info("emptying topic %s: it holds only part of its history", topic)
                 await self._cluster.empty(topic, ends)
 
     async def _repeat(self, topics: Sequence[str], after: int) -> None:
         history = History(self._reading, topics, after)
         task = self._progress.add_task(f"repeating {', '.join(topics)}", total=await history.measure())
         async for passed, rows in history.pages():
-            if rows:  # else nobody needs to make way
+            if rows:  # otherwise the relay need not yield
                 await self._repeat_page(rows)
             self._progress.advance(task, passed)
 
     async def _repeat_page(self, rows: Sequence[EventRow]) -> None:
         async with self._gate:
             for refused in await self._writer.send(rows):
-                # it was published once: what follows it may go out
-                _log.error("not repeated: %s", refused)
+                # it was published before, so its stream is not set aside
+                _log.error("not repeated, nor what follows in its stream in this page: %s", refused)
 
 
 async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -> None:
@@ -120,10 +120,10 @@ async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -
     async with await connect(url, mortal=True) as session, await connect(url) as reading:
         work = asyncio.create_task(Republish(settings, session, reading).run(topics, after))
         alive = asyncio.create_task(stay_alive(session))
-        # whoever lost the session must not go on as if the gate were still its own
+        # without the session the gate is lost: the work must stop
         try:
             await asyncio.wait([work, alive], return_when=asyncio.FIRST_COMPLETED)
-        finally:  # interrupted, too: the session cannot be closed while somebody waits for the gate on it
+        finally:  # even if interrupted: the session cannot be closed while a task waits on it for the gate
             for task in (work, alive):
                 if not task.done():
                     task.cancel()
@@ -134,13 +134,15 @@ async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write history again: all topics, or those named by `--topic`, from a position on or all of it."""
+    """Write history again: for all topics or those named by `--topic`, from a position on or all of it."""
     parser = argparse.ArgumentParser(
         prog="python -m services.command republish",
-        description="Writes history into the topics again. Safe beside running services; can be repeated.",
+        description="Writes history into the topics again. Safe to repeat, and while services are running.",
     )
-    parser.add_argument("--topic", action="append", choices=CATEGORIES, help="only this one; may be repeated")
-    parser.add_argument("--from", dest="start", type=int, default=0, metavar="POSITION", help="begin there")
+    parser.add_argument(
+        "--topic", action="append", choices=CATEGORIES, help="only this topic; may be repeated"
+    )
+    parser.add_argument("--from", dest="start", type=int, default=0, metavar="POSITION", help="start there")
     given = parser.parse_args(arguments)
     settings = read_settings(RepublishSettings)
     configure_logging(settings.log_level, settings.log_format, service="republish")
@@ -148,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asyncio.run(_run(settings, given.topic or CATEGORIES, max(0, given.start - 1)))
     except (*_FAULTS, psycopg.Error) as error:
         ours = isinstance(error, ClusterAwayError | TopicMissingError | TopicRemadeError)
-        _log.error("not done, run it again: %s", error if ours else type(error).__name__)
+        _log.error("failed; run it again: %s", error if ours else type(error).__name__)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        _log.error("interrupted, run it again")
-        raise SystemExit(130) from None  # what a shell says of a command that SIGINT ended
+        _log.error("interrupted; run it again")
+        raise SystemExit(130) from None  # a shell's exit status for a command ended by SIGINT

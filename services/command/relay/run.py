@@ -1,4 +1,4 @@
-"""The relay process: a publisher or standby for each shard, and what operators ask."""
+"""The relay process: a publisher or standby for each shard, and the endpoints for operators."""
 
 import asyncio
 from typing import Final
@@ -38,7 +38,7 @@ def main() -> None:
     settings = read_settings(RelaySettings)
     configure_logging(settings.log_level, settings.log_format, service="relay")
     configure_tracing("relay")
-    collect_seldom()  # a full collection walked over all that was imported, 80 ms at a time
+    collect_seldom()  # a full collection traverses everything imported, 80 ms each time
     run(_run(settings))
 
 

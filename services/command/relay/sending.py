@@ -1,4 +1,4 @@
-"""Handing records to Kafka: per partition at most one batch that is not acknowledged."""
+"""Sends records to Kafka, with at most one unacknowledged batch per partition."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,8 @@ REFUSALS: Final = (
     PolicyViolationError,
     RecordListTooLargeError,
 )
-"""What no repetition mends. A timestamp is taken anew each time: a wrong one is our clock's fault."""
+"""Errors that a retry cannot fix. A rejected timestamp is not among them: each attempt takes the time again,
+and if that is wrong it is our clock's fault, not the event's."""
 _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
 _START_SECONDS: Final = 15.0
@@ -35,12 +36,12 @@ Place = tuple[str, int]
 
 
 class BatchRefusedError(Exception):
-    """Kafka refuses a batch; some record of it may be to blame."""
+    """Kafka rejects a batch, possibly because of a single record."""
 
 
 @contextlib.asynccontextmanager
 async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer. It is thrown away on leaving: what it could not send yet is not waited for."""
+    """An idempotent producer. On exit it is discarded without waiting for unsent records."""
     made = AIOKafkaProducer(
         **aiokafka_options(settings),
         client_id="relay",
@@ -52,7 +53,7 @@ async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
         retry_backoff_ms=50,
     )
     try:
-        # it asks for its id until somebody answers, for ever if it comes to that
+        # start() retries until a broker returns a producer id, forever if none does
         async with asyncio.timeout(_START_SECONDS):
             await made.start()
         yield made
@@ -64,8 +65,8 @@ async def _discard(made: AIOKafkaProducer) -> None:
     try:
         await asyncio.wait_for(made.stop(), _DISCARD_SECONDS)
     except (TimeoutError, KafkaError):
-        # stop() waits for batches to be delivered, which is what we gave up. It knows no other end, and its
-        # requests would wait for ever for the metadata of a client that was closed before them
+        # stop() insists on delivering all batches, which we have given up on. Cancel the sender's requests
+        # before closing the client: they would wait forever for the metadata of a closed one
         made._message_accumulator.fail_all(ProducerClosed())
         tasks = _tasks_of(made._sender)
         for task in tasks:
@@ -75,7 +76,7 @@ async def _discard(made: AIOKafkaProducer) -> None:
 
 
 def _tasks_of(owner: object) -> list["asyncio.Task[Any]"]:
-    """The tasks that run methods of `owner`, which keeps no list of them."""
+    """The tasks running methods of `owner`, which keeps no list of them."""
     frames = ((task, getattr(task.get_coro(), "cr_frame", None)) for task in asyncio.all_tasks())
     return [task for task, frame in frames if frame is not None and frame.f_locals.get("self") is owner]
 
@@ -86,21 +87,21 @@ class Sender:
     def __init__(self, made: AIOKafkaProducer, limits: dict[Place, int]) -> None:
         self._producer = made
         self._limits = limits
-        """Most records of a batch, for partitions that refused a larger one. Outlives the producer."""
+        """Maximum records per batch, for partitions that rejected a larger one. Outlives the producer."""
 
     async def send(self, records: Iterable[Record]) -> None:
-        """Send the records, of each partition in their order, and wait until all are acknowledged.
+        """Send the records, in order within each partition, and wait until all are acknowledged.
 
-        Raises `RefusedError`, `BatchRefusedError`, `KafkaError`, `TimeoutError`; then this producer is of no
-        more use.
+        Raises `RefusedError`, `BatchRefusedError`, `KafkaError`, `TimeoutError`; the producer must then be
+        discarded.
         """
         waiting: dict[Place, deque[Record]] = defaultdict(deque)
         for record in records:
             waiting[record.topic, record.partition].append(record)
         while waiting:
-            # all are given to the producer before it wakes, and so share one request per broker
+            # all are queued before the producer's task wakes, so they share one request per broker
             sent = [(place, *await self._batch(place, queue)) for place, queue in waiting.items()]
-            # an idempotent producer tries for ever: what takes too long is a failure all the same
+            # an idempotent producer retries forever: treat a round that takes too long as failed
             async with asyncio.timeout(_ROUND_SECONDS):
                 answers = await asyncio.gather(*(answer for *_, answer in sent), return_exceptions=True)
             for (place, batch, _), answer in zip(sent, answers, strict=True):
@@ -115,7 +116,7 @@ class Sender:
         taken: list[Record] = []
         while queue and len(taken) < limit:
             record = queue[0]
-            # the first always fits: whether it is too large is Kafka's to say
+            # the first record always fits: whether it is too large is for Kafka to decide
             if (
                 builder.append(timestamp=now, key=record.key, value=record.value, headers=record.headers)
                 is None
@@ -124,7 +125,7 @@ class Sender:
             taken.append(queue.popleft())
         builder.close()
         answer = await self._producer.send_batch(builder, place[0], partition=place[1])
-        # when another batch fails first, nobody asks for this one's answer
+        # if another batch fails first, nothing awaits this one: mark its exception as retrieved
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         return taken, answer
 
@@ -134,7 +135,7 @@ class Sender:
         if len(batch) == 1:
             self._limits.pop(place, None)
             return RefusedError(
-                batch[0].stream_id, batch[0].position, f"Kafka answers {type(error).__name__}"
+                batch[0].stream_id, batch[0].position, f"rejected by Kafka: {type(error).__name__}"
             )
         self._limits[place] = len(batch) // 2
         return BatchRefusedError(f"{len(batch)} records of {place[0]}/{place[1]}: {type(error).__name__}")

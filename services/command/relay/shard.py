@@ -1,4 +1,4 @@
-"""The life of one shard's publisher in this process: standing by, publishing, starting again."""
+"""The lifecycle of one shard's publisher in this process: standing by, publishing, restarting."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ _DEPTH_SECONDS: Final = 2.0
 _DRAIN_SECONDS: Final = 5.0
 _BACKOFF_SECONDS: Final = (0.05, 0.2, 0.5, 1.0)
 _HANDED_OVER_SECONDS: Final = 1.0
-"""Long enough for the other relay, which looks every `_STANDBY_SECONDS`."""
+"""Long enough for the other relay, which tries every `_STANDBY_SECONDS`."""
 _log = logging.getLogger(__name__)
 
 FAULTS: Final = (
@@ -43,7 +43,7 @@ FAULTS: Final = (
     BatchRefusedError,
     OSError,
 )
-"""What is met by throwing the publisher away and starting again at the oldest row."""
+"""Errors handled by discarding the publisher and starting again from the oldest row."""
 
 
 class Shard:
@@ -69,23 +69,23 @@ class Shard:
         self._publisher: Publisher | None = None
         self._failed = 0
         self.fault: str | None = "starting"
-        """Why nothing can be published, if so."""
+        """Why nothing can be published; None while publishing or standing by."""
 
     async def run(self) -> None:
-        """Publish or stand by until cancelled; what fails is begun again."""
+        """Publish or stand by until cancelled, restarting after failures."""
         while True:
             pause = _HANDED_OVER_SECONDS
             try:
                 await self._session()
             except* HandedOverError:
-                _log.info("shard %d goes to another relay", self._number)
+                _log.info("handed shard %d over to another relay", self._number)
             except* FAULTS as group:
                 self._note(group)
                 pause = _BACKOFF_SECONDS[min(self._failed, len(_BACKOFF_SECONDS)) - 1]
             await asyncio.sleep(pause)
 
     async def drain(self) -> None:
-        """Finish what is on its way, for a few seconds."""
+        """Finish what is in flight, for a few seconds at most."""
         if self._publisher is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._publisher.drain(), _DRAIN_SECONDS)
@@ -101,8 +101,8 @@ class Shard:
             str(error) if ours else f"{'PostgreSQL' if isinstance(error, psycopg.Error) else 'Kafka'}: {name}"
         )
         if fault != self.fault:
-            _log.warning("shard %d starts again: %s", self._number, fault)
-            _log.debug("the cause", exc_info=error)
+            _log.warning("restarting shard %d: %s", self._number, fault)
+            _log.debug("cause of the restart", exc_info=error)
         self.fault = fault
         self._metrics.failures.labels(name).inc()
 
@@ -131,7 +131,7 @@ class Shard:
         return False
 
     async def _hand_over(self, lock: PublisherLock) -> None:
-        """Let go of the shard once others should have it, when nothing of it is on its way."""
+        """Release the shard once another process should have it, after finishing what is in flight."""
         while True:
             if self._shares.is_surplus(self._number, await lock.members()):
                 await self.drain()
@@ -140,7 +140,7 @@ class Shard:
 
     def _standing_by(self) -> None:
         if self.fault is not None:
-            _log.info("shard %d has a publisher; standing by", self._number)
+            _log.info("standing by for shard %d", self._number)
         self.fault, self._failed = None, 0
 
     async def _keep_publishing(self, session: Connection, lock: PublisherLock) -> None:
@@ -167,7 +167,7 @@ class Shard:
                     await outbox.load_set_aside()
                     found = await self._topics(reading)
                     if (found.ids, found.complete) != (incarnations.ids, incarnations.complete):
-                        raise TopicRemadeError("topics were emptied and filled again")
+                        raise TopicRemadeError("topics were emptied and refilled")
 
                 publisher = Publisher(outbox, lock, incarnations, encoder, sender, self._metrics, regained)
                 beats = Heartbeats(
@@ -184,7 +184,7 @@ class Shard:
             complete = incarnations[topic].complete
             self._metrics.history_missing.labels(topic).set(not complete)
             if not complete:
-                _log.error("topic %s does not hold its history: run `republish --topic %s`", topic, topic)
+                _log.error("topic %s is missing history: run `republish --topic %s`", topic, topic)
         return incarnations
 
     async def _work(self, publisher: Publisher, beats: Heartbeats, outbox: Outbox) -> None:
@@ -210,7 +210,7 @@ class Shard:
             depth.set(waiting)
             age.set(seconds)
             await asyncio.sleep(_DEPTH_SECONDS)
-            self._failed = 0  # it lives for a while now: the next failure is another one
+            self._failed = 0  # it has run for a while: the next failure is a new one
 
     async def _set_aside(self, session: Connection, group: BaseExceptionGroup[RefusedError]) -> None:
         error: BaseException = group
@@ -219,4 +219,4 @@ class Shard:
         if isinstance(error, RefusedError):
             await put_aside(session, error)
             self._metrics.set_aside.labels(error.stream_id.partition("/")[0]).inc()
-            _log.error("set aside with all that follows in its stream: %s", error)
+            _log.error("set aside with all later events of its stream: %s", error)

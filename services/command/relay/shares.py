@@ -1,18 +1,18 @@
-"""A fair share of the shards for each process."""
+"""Divides the shards fairly among the processes."""
 
 from math import ceil
 from typing import Final
 
 
 class HandedOverError(Exception):
-    """The shard was let go of, for a process that has fewer."""
+    """The shard was released for a process that has fewer."""
 
 
 class Shares:
-    """The shards of this process: at most as many as come to each of `members` processes.
+    """The shards of this process, at most its share: an equal part for each of `members`, rounded up.
 
-    So those that start later get their share from those that have more, and never more than that, lest it
-    goes back and forth.
+    A process that starts later thus gets its share from those with more. None takes more than its share, or
+    shards would move back and forth.
     """
 
     def __init__(self, shards: int) -> None:
@@ -23,16 +23,16 @@ class Shares:
         return ceil(self._shards / max(1, members))
 
     def take(self, shard: int, members: int) -> bool:
-        """Count it as ours, if there is room."""
+        """Count the shard as ours if there is room."""
         if len(self._held) >= self._most(members):
             return False
         self._held.add(shard)
         return True
 
     def drop(self, shard: int) -> None:
-        """It is not ours any more."""
+        """No longer count the shard as ours."""
         self._held.discard(shard)
 
     def is_surplus(self, shard: int, members: int) -> bool:
-        """Whether others should have it; of several shards only the last."""
+        """Whether another process should have the shard; true only of the last of ours."""
         return len(self._held) > self._most(members) and shard == max(self._held)

@@ -1,4 +1,4 @@
-"""The job that makes the topics, mends their configuration and access, and notes each one's incarnation."""
+"""The job that creates the topics, repairs their configuration and access, and records incarnations."""
 
 import asyncio
 import logging
@@ -41,16 +41,16 @@ _log = logging.getLogger(__name__)
 
 
 class PartitionsChangedError(Exception):
-    """A topic has another number of partitions than configured: its keys would move."""
+    """A topic has a different number of partitions than configured: changing it would move keys."""
 
 
 class ReplicasChangedError(Exception):
-    """A topic has another number of replicas than configured; which brokers take them is not ours to say."""
+    """A topic has a different number of replicas than configured; placing them is the operator's job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Replicas of each partition, and how many must have a record; None is as the brokers are set up."""
+    """Replicas of each partition, and how many must have a record; None means the brokers' default."""
 
     replicas: int | None = None
     min_insync: int | None = None
@@ -69,7 +69,7 @@ def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
         "message.timestamp.type": "CreateTime",
     }
     if topic.name == HEARTBEATS:
-        # what is retained goes by whole segments
+        # retention deletes whole segments
         config["segment.ms"] = str(_SEGMENT_MS)
     if topic.max_message_bytes is not None:
         config["max.message.bytes"] = str(topic.max_message_bytes)
@@ -79,9 +79,10 @@ def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
 
 
 async def make_topics(cluster: Cluster, partitions: int, copies: Copies = _UNSAID) -> None:
-    """Make what is missing and mend what drifted. Doing it again changes nothing.
+    """Create missing topics and repair drifted configuration. Idempotent.
 
-    Raises `PartitionsChangedError`, `ReplicasChangedError`, `ClusterAwayError`, `KafkaException`.
+    Raises `PartitionsChangedError`, `ReplicasChangedError`, `ClusterAwayError`, `KafkaException`,
+    `TimeoutError`.
     """
     topics = all_topics(partitions)
     found = await cluster.describe(topic.name for topic in topics)
@@ -89,12 +90,12 @@ async def make_topics(cluster: Cluster, partitions: int, copies: Copies = _UNSAI
         if topic.name in found and found[topic.name].partitions != topic.partitions:
             raise PartitionsChangedError(
                 f"topic {topic.name} has {found[topic.name].partitions} partitions, not {topic.partitions};"
-                " a key's events would be torn apart"
+                " a key's events would be split across partitions"
             )
         if topic.name in found and copies.replicas not in {None, found[topic.name].replicas}:
             raise ReplicasChangedError(
                 f"topic {topic.name} has {found[topic.name].replicas} replicas, not {copies.replicas};"
-                " kafka-reassign-partitions.sh moves them"
+                " change them with kafka-reassign-partitions.sh"
             )
     missing = [topic for topic in topics if topic.name not in found]
     if missing:
@@ -111,12 +112,12 @@ async def _create(cluster: Cluster, topics: list[Topic], copies: Copies) -> None
     for name, answer in asked.items():
         try:
             await answered(answer)
-            _log.info("made topic %s", name)
+            _log.info("created topic %s", name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     async with asyncio.timeout(_VISIBLE_SECONDS):
-        while len(await cluster.describe(topic.name for topic in topics)) < len(topics):  # noqa: ASYNC110 - no event tells
+        while len(await cluster.describe(topic.name for topic in topics)) < len(topics):  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.05)
 
 
@@ -128,7 +129,9 @@ async def _mend(cluster: Cluster, by_name: Mapping[str, dict[str, str]]) -> None
     for resource, answer in asked.items():
         drifted = _drifted(await answered(answer), by_name[resource.name])
         if drifted:
-            _log.warning("topic %s had drifted: %s", resource.name, ", ".join(sorted(drifted)))
+            _log.warning(
+                "repairing drifted configuration of topic %s: %s", resource.name, ", ".join(sorted(drifted))
+            )
             entries = [
                 ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
                 for name, value in drifted.items()
@@ -144,7 +147,7 @@ def _drifted(found: Mapping[str, ConfigEntry], right: Mapping[str, str]) -> dict
 
 
 async def prepare(settings: TopicsSettings) -> None:
-    """Make and mend the topics and the users' access to them, and note the topics' incarnations."""
+    """Create and repair the topics and the users' access to them, and record the topics' incarnations."""
     cluster = Cluster(settings)
     copies = Copies(settings.topic_replicas, settings.topic_min_insync_replicas)
     await make_topics(cluster, settings.topic_partitions, copies)
@@ -160,26 +163,26 @@ async def prepare(settings: TopicsSettings) -> None:
                 await observe(connection, cluster)
                 break
             except (TopicMissingError, ClusterAwayError) as error:
-                why = str(error)  # not every broker knows of what was just made
+                why = str(error)  # not every broker knows the new topics yet
             except KafkaException as error:
-                # partitions just made may have no leader for a moment
+                # new partitions may have no leader for a moment
                 if error.args[0].code() not in _NO_LEADER_YET:
                     raise
                 why = error.args[0].name()
-            _log.info("waiting for the topics just made: %s", why)
+            _log.info("waiting for the new topics: %s", why)
             await asyncio.sleep(0.1)
 
 
 def main() -> None:
-    """Make and mend the topics."""
+    """Create and repair the topics."""
     settings = read_settings(TopicsSettings)
     configure_logging(settings.log_level, settings.log_format, service="topics")
     try:
         asyncio.run(prepare(settings))
     except (PartitionsChangedError, ReplicasChangedError, ClusterAwayError, TopicMissingError) as error:
-        _log.error("the topics are not right: %s", error)
+        _log.error("cannot prepare the topics: %s", error)
         raise SystemExit(1) from None
     except (KafkaException, psycopg.Error, TimeoutError) as error:
         reason = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
-        _log.error("the topics are not right: %s", reason)
+        _log.error("cannot prepare the topics: %s", reason)
         raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""Every statement of the relay, by the name of its file."""
+"""The relay's SQL statements, each in a file of its name."""
 
 from functools import cache
 from pathlib import Path

@@ -1,2 +1,2 @@
--- Kafka acknowledged them.
+-- Delete events that Kafka has acknowledged.
 DELETE FROM outbox WHERE position = ANY (%(positions)s::bigint[])

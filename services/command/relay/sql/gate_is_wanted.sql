@@ -1,4 +1,4 @@
--- Somebody wants to publish in the place of all publishers.
+-- Whether a republish is waiting for the gate.
 SELECT EXISTS (
     SELECT FROM pg_locks
     WHERE locktype = 'advisory' AND NOT granted AND mode = 'ExclusiveLock' AND objsubid = 1

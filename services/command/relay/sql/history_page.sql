@@ -1,5 +1,5 @@
--- A page of what was published before: what waits in the outbox or is set aside is the relay's to publish first.
--- The bounds stand at the outbox, too: else a plan may read all of it for each page.
+-- A page of published events: those in the outbox or set aside are for the relay to publish first.
+-- The bounds apply to the outbox, too; otherwise a plan may read all of it for each page.
 SELECT position, event_id::text, category, subject, version, type, schema_version, data::text,
     metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt',
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),

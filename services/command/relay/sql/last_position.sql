@@ -1,2 +1,2 @@
--- Where the history ends for now.
+-- The last position of the history so far.
 SELECT coalesce(max(position), 0) FROM events

@@ -1,2 +1,2 @@
--- The streams that were set aside, and from which position on.
+-- The streams that are set aside, and from which position on.
 SELECT stream_id, first_position FROM set_aside

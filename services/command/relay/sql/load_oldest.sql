@@ -1,4 +1,4 @@
--- The to-do list of a shard, oldest first, as the topics need it. `known` is on its way: NOT IN hashes it.
+-- The oldest events in a shard's outbox, except `known`, which are in flight: NOT IN hashes them.
 SELECT position, event_id::text, category, subject, version, type, schema_version, data::text,
     metadata ->> 'actor', metadata ->> 'traceparent', metadata ->> 'receivedAt',
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),

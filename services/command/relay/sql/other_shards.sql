@@ -1,4 +1,4 @@
--- Publishers' locks carry the number of shards in their upper half.
+-- Whether any publisher uses a different number of shards: the upper half of its lock's id.
 SELECT EXISTS (
     SELECT FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND objsubid = 2

@@ -1,4 +1,4 @@
--- How many of the oldest rows of all shards are the shard's, and for how many seconds its oldest has waited.
+-- How many of the oldest rows of all shards are the shard's, and how many seconds its oldest has waited.
 SELECT
     (
         SELECT count(*)

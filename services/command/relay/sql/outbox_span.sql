@@ -1,2 +1,2 @@
--- now() is taken before the statement's snapshot: whatever was committed by then is in it, or was published.
+-- now() is taken before the snapshot: every event committed by then is in the snapshot or already published.
 SELECT now(), min(position), max(position) FROM outbox WHERE shard_hash %% %(shards)s = %(shard)s

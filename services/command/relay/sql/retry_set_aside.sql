@@ -1,4 +1,4 @@
--- Give the streams that were set aside another try: their events wait in the outbox again.
+-- Retry streams that were set aside: put their events back into the outbox.
 WITH retried AS (
     DELETE FROM set_aside WHERE split_part(stream_id, '/', 1) = ANY (%(topics)s)
     RETURNING stream_id, first_position

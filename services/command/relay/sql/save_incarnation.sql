@@ -1,4 +1,4 @@
--- A topic that is new under its name. It is complete when nothing was published yet that it should hold.
+-- Record a new topic. It is complete if none of its events has been published yet.
 INSERT INTO topic_incarnations AS t (topic, incarnation, topic_id, start_offsets, complete)
 VALUES (%(topic)s, %(incarnation)s, %(topic_id)s, %(start_offsets)s, NOT EXISTS (
     SELECT FROM events e WHERE e.category = %(topic)s
