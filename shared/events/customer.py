@@ -1,8 +1,8 @@
 """What happens to a customer.
 
-`name` and `email` are personal. In the command service's domain they stand in clear; in the event store,
-snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, `A256GCM`) under a key of
-that customer.
+`name` and `email` are personal data. In the command service's domain they are in clear text; in the event
+store, snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, `A256GCM`) under a key
+of that customer.
 """
 
 from typing import Annotated, ClassVar, Final, TypeAlias
@@ -15,7 +15,7 @@ PERSONAL_FIELDS: Final = ("name", "email")
 
 Personal: TypeAlias = Annotated[
     str,
-    # What stands on the wire; a JWE whose algorithm is `dir` has no encrypted key between its first two dots.
+    # The form on the wire; a JWE whose algorithm is `dir` has no encrypted key between its first two dots.
     WithJsonSchema(
         {
             "type": "string",
@@ -24,7 +24,7 @@ Personal: TypeAlias = Annotated[
         }
     ),
 ]
-"""A personal text: clear inside the domain, a JWE compact string wherever it is kept or sent."""
+"""Personal data: clear text in the domain, a JWE compact string wherever it is stored or sent."""
 
 
 @recorded
