@@ -48,7 +48,7 @@ VALIDATION: Final = Kind(422, "validation-failed", "The request is invalid")
 NOT_FOUND: Final = Kind(404, "not-found", "Not found")
 METHOD_NOT_ALLOWED: Final = Kind(405, "method-not-allowed", "Method not allowed")
 HEAD_TOO_LARGE: Final = Kind(431, "head-too-large", "The request line and headers are too large")
-INTERNAL: Final = Kind(500, "internal-error", "Internal server error")
+INTERNAL: Final = Kind(500, "internal-error", "Internal error")
 UNAVAILABLE: Final = Kind(503, "unavailable", "A required dependency is unavailable")
 OVERLOADED: Final = Kind(503, "overloaded", "Too busy to handle the request")
 
