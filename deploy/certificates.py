@@ -1,4 +1,4 @@
-"""A certificate for the brokers, signed by an authority made for it alone, whose key is then thrown away."""
+"""A certificate for the brokers, signed by a single-use authority whose key is discarded."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ _VALID: Final = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """PEM texts: whom to trust, the brokers' certificate, and its key (PKCS #8, not encrypted)."""
+    """PEM texts: the authority to trust, the brokers' certificate, and its key (PKCS #8, not encrypted)."""
 
     authority: str
     certificate: str
@@ -36,7 +36,7 @@ def issue(hosts: tuple[str, ...], addresses: tuple[str, ...]) -> Issued:
         _builder("orders: kafka", "orders: certificate authority", key, signing)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
-        # brokers are each other's clients
+        # brokers are also clients of each other
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             critical=False,
@@ -59,7 +59,7 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + _VALID)
-        # OpenSSL 3.x, when strict (Python 3.13), asks for both
+        # OpenSSL 3.x requires both in strict mode (Python 3.13)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False

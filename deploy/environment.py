@@ -1,6 +1,7 @@
-"""`make env`: random secrets for `docker compose` in `.env`; an existing one only gains what it lacks.
+"""`make env`: write random secrets for `docker compose` to `.env`; existing values are kept.
 
-So does a certificate for the brokers; whom clients have to trust for it, no secret, goes to `.certificates`.
+It also creates a certificate for the brokers. The CA certificate that clients need, which is not secret, goes
+to `.certificates`.
 """
 
 import os
@@ -18,7 +19,7 @@ _KAFKA_USERS: Final = ("BROKER", "TOPICS", "RELAY", "REPUBLISH", "PROJECTION", "
 
 
 def completed(given: dict[str, str]) -> dict[str, str]:
-    """`given` and, beside it, whatever is missing; the projection's token is made with the JWT secret."""
+    """`given` plus whatever is missing; the projection's token is signed with the JWT secret."""
     fresh = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
         "MONGODB_PASSWORD": secrets.token_urlsafe(24),
@@ -35,21 +36,21 @@ def completed(given: dict[str, str]) -> dict[str, str]:
 
 
 def certified(given: dict[str, str], authority: Path) -> dict[str, str]:
-    """`given` with the brokers' certificate and its key; made anew when one of the three is missing."""
+    """`given` with the brokers' certificate and key; reissued if either or the authority is missing."""
     names = ("KAFKA_TLS_CERTIFICATE", "KAFKA_TLS_KEY")
     if authority.exists() and all(name in given for name in names):
         return given
     issued = issue(_HOSTS, ("127.0.0.1",))
     authority.parent.mkdir(exist_ok=True)
     authority.write_text(issued.authority)
-    authority.chmod(0o644)  # whoever the containers run as
-    # in one line each, which Kafka takes as well
+    authority.chmod(0o644)  # the containers run as other users
+    # one line each, which Kafka accepts too
     lines = (text.strip().replace("\n", " ") for text in (issued.certificate, issued.key))
     return given | dict(zip(names, lines, strict=True))
 
 
 def main() -> None:
-    """Write the files, the secrets readable by their owner only."""
+    """Write the files; the secrets are readable only by their owner."""
     lines = PATH.read_text().splitlines() if PATH.exists() else []
     parted = (line.partition("=") for line in lines if not line.startswith("#"))
     values = completed({name: value for name, equals, value in parted if equals})
@@ -58,7 +59,7 @@ def main() -> None:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{name}={value}\n" for name, value in values.items())
     fresh.replace(PATH)
-    print(f"{PATH.name} holds {len(values)} values")
+    print(f"{PATH.name} contains {len(values)} values")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// Parses an AsyncAPI document with @asyncapi/parser and prints what it finds fault with.
+// Parses an AsyncAPI document with @asyncapi/parser and prints its findings.
 // Usage: node asyncapi-check.mjs FILE-OR-URL        exit 1: an error or a warning
 import { parsed } from "./parsed.mjs";
 

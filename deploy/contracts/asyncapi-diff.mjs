@@ -1,12 +1,12 @@
-// Says what breaks for a reader of an AsyncAPI document when a newer one takes its place, by @asyncapi/diff.
-// Usage: node asyncapi-diff.mjs OLD NEW...        prints for each NEW a list of what breaks, as JSON
+// Reports what breaks for a reader of an AsyncAPI document when a newer one replaces it, using @asyncapi/diff.
+// Usage: node asyncapi-diff.mjs OLD NEW...        prints a list of breaking changes for each NEW, as JSON
 import { diff } from "@asyncapi/diff";
 import { parsed } from "./parsed.mjs";
 
-// A document that says more or less has another version; only a first number that grows announces a break.
+// Any change to the document changes its version; only a new major version announces a break.
 const overrides = { "/info/version": { add: "non-breaking", remove: "breaking", edit: "non-breaking" } };
 
-// @asyncapi/diff leaves open what changes inside of headers, payloads and bindings. Taken for harmless there:
+// @asyncapi/diff does not classify changes inside headers, payloads and bindings. Considered harmless there:
 const HARMLESS = {
   "other words": ({ path }) => /\/(description|title|summary)$|\/(examples|tags)(\/|$)/.test(path),
   "a field added, which readers ignore": ({ action, path }) =>
@@ -16,7 +16,7 @@ const HARMLESS = {
   "who is granted access, told otherwise": ({ path }) => /\/x-access(\/|$)/.test(path),
 };
 
-// Resolved, without what the parser adds.
+// The resolved document, without what the parser adds.
 function plain(value) {
   if (Array.isArray(value)) return value.map(plain);
   if (value === null || typeof value !== "object") return value;

@@ -1,4 +1,4 @@
-// Draws the AsyncAPI document as one page of plain HTML with every schema unfolded: no script, nothing fetched.
+// Renders the AsyncAPI document as one plain HTML page with every schema expanded: no scripts, no requests.
 // Usage: node asyncapi-page.mjs DOCUMENT PAGE
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -27,11 +27,11 @@ const { act, createElement } = require("react");
 const { createRoot } = require("react-dom/client");
 const { default: AsyncApi } = require("@asyncapi/react-component/lib/cjs/without-parser");
 const page = window.document.getElementById("page");
-// Each channel shows its messages: a list of them all would show each twice.
+// Each channel shows its messages: a separate list would show each message twice.
 const config = { show: { sidebar: true, errors: false, messages: false }, expand: { messageExamples: true } };
 await act(() => createRoot(page).render(createElement(AsyncApi, { schema: described, config })));
 
-// The buttons do nothing without a script: press those that unfold, then let none stand.
+// The buttons do nothing without scripts: click those that expand, then remove all of them.
 const folded = () => [...page.querySelectorAll("button")].filter((button) => button.textContent === "Expand all");
 for (let left = folded(); left.length; left = folded()) await act(() => left.forEach((button) => button.click()));
 for (const button of page.querySelectorAll("button")) {
@@ -47,7 +47,7 @@ for (const button of page.querySelectorAll("button")) {
 
 for (const shut of page.querySelectorAll(".hidden:not(.sidebar)")) shut.classList.remove("hidden");
 page.querySelector(".burger-menu").remove();
-// The layout that goes by the window's width alone, since nobody will be there to measure.
+// Use the layout that depends only on the window's width, since no script measures the container.
 page.querySelector(".aui-root > div").classList.replace("container:xl", "container:base");
 
 const styles = await readFile(require.resolve("@asyncapi/react-component/styles/default.min.css"), "utf8");
@@ -60,4 +60,4 @@ await writeFile(
 <body>${page.innerHTML}</body></html>
 `,
 );
-process.exit(0); // the component's timers would keep the process
+process.exit(0); // the component's timers would keep the process alive

@@ -1,4 +1,4 @@
-// An AsyncAPI document read from a file or a URL, its $refs resolved from where it lies.
+// Reads an AsyncAPI document from a file or URL; relative $refs are resolved from its location.
 import { fromFile, fromURL, Parser } from "@asyncapi/parser";
 
 const SEVERITIES = ["error", "warning", "info", "hint"];

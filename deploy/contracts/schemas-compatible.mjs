@@ -1,12 +1,12 @@
-// Decides with json-schema-diff whether data of two JSON Schemas (draft 07) can be read with either.
-// Input: [{"old": schema, "new": schema}, ...] on stdin. Output: for each, what is wrong, a list of lines.
+// Checks with json-schema-diff whether data of two JSON Schemas (draft 07) can be read with either schema.
+// Input: [{"old": schema, "new": schema}, ...] on stdin. Output: for each pair, a list of problems.
 //
-// Writers write what their schema names and no more, readers ignore what they do not know. So data of one
-// schema, closed to further properties, must all be accepted by the other one, open; both ways.
+// Writers write only the properties in their schema; readers ignore unknown ones. So the data of one schema,
+// closed to additional properties, must be accepted by the other one, left open, in both directions.
 import { text } from "node:stream/consumers";
 import jsonSchemaDiff from "json-schema-diff";
 
-// What json-schema-diff takes no notice of (its KEYWORDS.md) must stay the same where both schemas have it.
+// Keywords that json-schema-diff ignores (its KEYWORDS.md) must be the same where both schemas have the field.
 const UNSEEN = [
   "enum", "const", "multipleOf", "format", "pattern", "contentEncoding", "contentMediaType", "additionalItems",
   "uniqueItems", "contains", "patternProperties", "dependencies", "propertyNames", "if", "then", "else",
@@ -16,7 +16,7 @@ function closed(schema) {
   if (Array.isArray(schema)) return schema.map(closed);
   if (schema === null || typeof schema !== "object") return schema;
   const inner = Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, closed(value)]));
-  // under "properties" a field may itself be called "properties": it is no schema of an object then
+  // a field below "properties" may itself be named "properties"; it is not an object schema then
   const describesObject = schema.type === "object" && typeof schema.properties === "object";
   return describesObject && !("additionalProperties" in schema) ? { ...inner, additionalProperties: false } : inner;
 }
@@ -45,7 +45,7 @@ async function complaints({ old, new: fresh }) {
   return [
     ...(await refused(old, fresh)).map((data) => `the new reader refuses old data: ${data}`),
     ...(await refused(fresh, old)).map((data) => `the old reader refuses new data: ${data}`),
-    ...changed.map(([path, kept]) => `at ${path || "/"} it said ${before.get(path)}, now ${kept}`),
+    ...changed.map(([path, kept]) => `at ${path || "/"} it was ${before.get(path)}, now it is ${kept}`),
   ];
 }
 

@@ -22,7 +22,7 @@ _STOP_SECONDS: Final = 60.0
 
 
 def _holder(folder: Path) -> int | None:
-    """The id of the process that runs the system in `folder`, if one does."""
+    """The id of the process that runs the system in `folder`, if any."""
     try:
         with (folder / LOCK).open("r+") as lock:
             try:
@@ -35,16 +35,16 @@ def _holder(folder: Path) -> int | None:
 
 
 def up(settings: LocalSettings) -> int:
-    """Run in the foreground, or start it in the background and wait until it is ready."""
+    """Run in the foreground, or start in the background and wait until ready."""
     if not settings.detach:
         return asyncio.run(run(settings))
     folder = settings.local_dir.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     if _holder(folder) is not None:
-        raise CannotStartError(f"it is already running on {folder}; `make down` stops it")
+        raise CannotStartError(f"it is already running in {folder}; `make down` stops it")
     (folder / ENDPOINTS).unlink(missing_ok=True)
     with (folder / _LOG).open("wb") as log:
-        (folder / _LOG).chmod(0o600)  # tokens stand in it, as in the addresses
+        (folder / _LOG).chmod(0o600)  # it contains tokens, as the endpoints file does
         process = subprocess.Popen(
             [sys.executable, "-m", "deploy.local", "up"],
             env={**os.environ, "DETACH": ""},
@@ -60,7 +60,7 @@ def up(settings: LocalSettings) -> int:
         _, _, welcome = (folder / _LOG).read_text(errors="replace").partition(WELCOME)
     if welcome:
         print(f"{WELCOME}{welcome}")
-        print(f"running in the background; its log is {folder / _LOG}, its addresses {folder / ENDPOINTS}")
+        print(f"running in the background; log: {folder / _LOG}, endpoints: {folder / ENDPOINTS}")
         return 0
     if process.poll() is None:
         process.terminate()
@@ -70,7 +70,7 @@ def up(settings: LocalSettings) -> int:
 
 
 def down(settings: LocalSettings) -> int:
-    """Stop what runs in the background."""
+    """Stop the system running in the background."""
     folder = settings.local_dir.absolute()
     holder = _holder(folder)
     if holder is None:
@@ -88,10 +88,10 @@ def down(settings: LocalSettings) -> int:
 
 
 def clean(settings: LocalSettings) -> int:
-    """Remove all data."""
+    """Delete all data."""
     folder = settings.local_dir.absolute()
     if _holder(folder) is not None:
-        raise CannotStartError("it is running; `make down` first")
+        raise CannotStartError("it is running; run `make down` first")
     elsewhere = folder / "postgres" / "elsewhere"
     if elsewhere.is_symlink():
         shutil.rmtree(elsewhere.resolve(), ignore_errors=True)
@@ -100,7 +100,7 @@ def clean(settings: LocalSettings) -> int:
 
 
 def main() -> int:
-    """Do what the first argument says."""
+    """Run the action named by the first argument."""
     actions = {"up": up, "down": down, "clean": clean}
     if len(sys.argv) != 2 or sys.argv[1] not in actions:
         print("usage: python -m deploy.local up|down|clean", file=sys.stderr)

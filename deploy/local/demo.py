@@ -1,4 +1,4 @@
-"""`make demo`: orders stream into a running system; a live table shows what is accepted and visible."""
+"""`make demo`: stream orders into a running system; a live table counts what is accepted and visible."""
 
 import argparse
 import asyncio
@@ -27,7 +27,7 @@ _REMEMBERED: Final = 200
 
 @dataclass(slots=True)
 class Figures:
-    """What happened so far; `waiting` holds when each command was sent whose event is not visible yet."""
+    """The counts so far; `waiting` has the send time of each command whose event is not visible yet."""
 
     placed: int = 0
     shipped: int = 0
@@ -41,11 +41,11 @@ class Figures:
 
     @property
     def accepted(self) -> int:
-        """Commands that were answered 202."""
+        """Commands answered with 202."""
         return self.placed + self.shipped + self.cancelled
 
     def accept(self, order_id: str, version: int, sent: float) -> None:
-        """A command was answered; its message may have come first."""
+        """Record an accepted command; its live message may already have arrived."""
         seen = self.early.pop((order_id, version), None)
         if seen is None:
             self.waiting[order_id, version] = sent
@@ -53,7 +53,7 @@ class Figures:
             self.delays_ms.append((seen - sent) * 1000)
 
     def see(self, order_id: str, version: int) -> None:
-        """An event's live message came."""
+        """Record an event's live message."""
         self.visible += 1
         sent = self.waiting.pop((order_id, version), None)
         if sent is None:
@@ -62,9 +62,9 @@ class Figures:
             self.delays_ms.append((monotonic() - sent) * 1000)
 
     def table(self) -> Table:
-        """All of it, to be looked at."""
-        table = Table(title="orders, from the command sent to the live message")
-        names = ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "under way")
+        """The figures as a table."""
+        table = Table(title="orders, from sending the command to the live message")
+        names = ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "in flight")
         for name in (*names, "delay p50 ms", "lag ms"):
             table.add_column(name, justify="right")
         delay = f"{median(self.delays_ms):.1f}" if self.delays_ms else "?"
@@ -74,7 +74,7 @@ class Figures:
 
 
 class Shop:
-    """The users of the demonstration, and their calls."""
+    """The users of the demo, and their requests."""
 
     def __init__(self, http: httpx.AsyncClient, endpoints: dict[str, Any], secret: str) -> None:
         self._http = http
@@ -102,7 +102,7 @@ class Shop:
             await self._send("PUT", f"/customers/{name}", bearer, body)
 
     async def order(self) -> None:
-        """Somebody orders something; most orders are shipped a little later, some cancelled."""
+        """Place a random order; most orders are shipped a little later, some cancelled."""
         customer = random.choice(list(self._customers))
         products = random.sample(list(PRODUCTS), random.randint(1, 3))
         items = [{"productId": name, "quantity": random.randint(1, 4)} for name in products]
@@ -129,7 +129,7 @@ class Shop:
             self.figures.accept(done["orderId"], done["version"], sent)
 
     async def watch(self, standing: asyncio.Event) -> None:
-        """Follow the live messages; `standing` is set once none can be missed."""
+        """Follow the live messages; `standing` is set once none can be missed any more."""
         headers = {"Authorization": f"Bearer {self._staff}"}
         timeout = httpx.Timeout(5, read=30)
         url = f"{self._query}/orders/stream"
@@ -143,7 +143,7 @@ class Shop:
                         self.figures.see(order["id"], order["version"])
 
     async def ask_lag(self) -> None:
-        """Ask, once a second, how far behind the documents may be."""
+        """Fetch, once a second, how far behind the documents may be."""
         headers = {"Authorization": f"Bearer {self._staff}"}
         while True:
             answer = await self._http.get(f"{self._query}/products?limit=1", headers=headers)
@@ -152,7 +152,7 @@ class Shop:
 
 
 async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Start `what` at a steady rate, whether or not earlier ones are through."""
+    """Start `what` at a steady rate, whether or not earlier calls have finished."""
     async with asyncio.TaskGroup() as running:
         due = monotonic()
         while True:
@@ -162,7 +162,7 @@ async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]]) 
 
 
 async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, seconds: float | None) -> None:
-    """Stream orders in, `rate` a second, for so long (None: until interrupted)."""
+    """Stream orders in, `rate` per second, for `seconds` (None: until interrupted)."""
     async with httpx.AsyncClient(
         timeout=10, limits=httpx.Limits(max_connections=None), trust_env=False
     ) as http:
@@ -192,22 +192,22 @@ async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, secon
 
 
 def main() -> None:
-    """Read the arguments, find the running system, show."""
+    """Read the arguments, find the running system, run the demo."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--rate", type=float, default=10, help="orders a second (10)")
-    parser.add_argument("--seconds", type=float, help="how long; until Ctrl-C if not given")
+    parser.add_argument("--rate", type=float, default=10, help="orders per second (default: 10)")
+    parser.add_argument("--seconds", type=float, help="how long to run (default: until Ctrl-C)")
     given = parser.parse_args()
     folder = LocalSettings().local_dir
     endpoints = read(folder / "endpoints.json")
     secret = read(folder / "state.json").get("jwtSecret")
     if not endpoints or secret is None:
-        raise SystemExit("There is no running system: start one with `make up`.")
+        raise SystemExit("No system is running: start one with `make up`.")
     try:
         asyncio.run(demonstrate(endpoints, secret, given.rate, given.seconds))
     except KeyboardInterrupt:
         pass
     except httpx.HTTPError as error:
-        raise SystemExit(f"The system does not answer ({type(error).__name__}): is it still up?") from None
+        raise SystemExit(f"The system does not respond ({type(error).__name__}): is it still up?") from None
 
 
 if __name__ == "__main__":

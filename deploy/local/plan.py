@@ -1,4 +1,4 @@
-"""What runs, in which order: the servers, the jobs that prepare them, the four processes."""
+"""What to run, and in which order: the servers, the jobs that prepare them, the four processes."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ STAFF: Final = "grace"
 
 @dataclass(slots=True, kw_only=True)
 class Plan:
-    """The addresses of everything, and how each process is started."""
+    """All addresses, and how each process is started."""
 
     settings: LocalSettings
     remembered: Remembered
@@ -57,7 +57,7 @@ class Plan:
         return f"http://127.0.0.1:{self.settings.query_port}"
 
     def endpoints(self) -> dict[str, Any]:
-        """The contract's endpoints.json, but for the processes."""
+        """The contract's endpoints.json, except for the processes."""
         given, ports = self.settings, self.remembered.ports
         secret = self.remembered.jwt_secret
         return {
@@ -73,15 +73,15 @@ class Plan:
         }
 
     async def servers(self) -> list[Program]:
-        """The servers that are ours to run, prepared."""
+        """The servers that we run ourselves, prepared."""
         return [await server.program() for server in (self.postgres, self.mongodb, self.kafka) if server]
 
     def jobs(self) -> list[list[str]]:
-        """What prepares the servers, before any service starts."""
+        """The jobs that prepare the servers before any service starts."""
         return [[sys.executable, "-m", "services.command", job] for job in ("migrate", "topics")]
 
     def environment(self) -> dict[str, str]:
-        """What every service is told."""
+        """The environment that every service gets."""
         endpoints = self.endpoints()
         return {
             "POSTGRES_URL": endpoints["postgres"],
@@ -94,7 +94,7 @@ class Plan:
         }
 
     def services(self) -> list[Program]:
-        """The four processes, each told only what it needs beyond the common part."""
+        """The four processes, each with the common environment plus only what it needs."""
         ports = self.remembered.ports
         keys_token = token(self.remembered.jwt_secret, "projection", "personal-data")
         origins = os.environ.get("CORS_ORIGINS") or self.query_url
@@ -134,7 +134,7 @@ def _answers(url: str) -> Probe:
 
 
 def curl_lines(endpoints: Mapping[str, Any]) -> str:
-    """A first order, ready to be pasted into a shell."""
+    """A first order, ready to paste into a shell."""
     command, query, tokens = endpoints["commandUrl"], endpoints["queryUrl"], endpoints["tokens"]
     return f"""
 CUSTOMER={tokens["customer"]}

@@ -15,11 +15,11 @@ _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)  # looked up before any fork
 
 Probe = Callable[[], Awaitable[str | None]]
-"""Answers None when the program is ready, else what is missing."""
+"""Returns None when the program is ready, else what is missing."""
 
 
 class RemainsError(Exception):
-    """What a dead predecessor left behind refuses the start; the start does not count as a death."""
+    """Remains of a dead predecessor prevent the start; this does not count as a death."""
 
 
 async def _nothing() -> None:
@@ -43,13 +43,13 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     before_start: Callable[[], Awaitable[None]] = _nothing
     retold: Callable[[str], str | None] = _as_it_is
-    """A line of its log as it is shown; None for one that is not."""
+    """Rewrites a line of its log for display; None hides the line."""
 
     async def start(self, output: int | None = None) -> asyncio.subprocess.Process:
-        """Start it in a session of its own, so that a terminal's Ctrl-C reaches only whoever supervises.
+        """Start it in a session of its own, so that a terminal's Ctrl-C reaches only the supervisor.
 
         `output` is a file descriptor; without one, `stdout` of the process is a pipe.
-        Raises `RemainsError` when something of a predecessor is still there.
+        Raises `RemainsError` when remains of a predecessor are still there.
         """
         await self.before_start()
         return await asyncio.create_subprocess_exec(
@@ -68,7 +68,7 @@ class Program:
 
 
 def _end_with_parent(how: signal.Signals) -> None:
-    """In the child: be told to stop when whoever supervises was killed (prctl(2), PR_SET_PDEATHSIG)."""
+    """In the child: get a stop signal when the supervisor is killed (prctl(2), PR_SET_PDEATHSIG)."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(how))
 
 
@@ -79,7 +79,7 @@ def _group(user: str) -> int:
 
 
 async def stop(process: asyncio.subprocess.Process, how: signal.Signals, seconds: float = 15) -> None:
-    """End a process in order; after `seconds`, by force."""
+    """Stop a process gracefully; after `seconds`, kill it."""
     if process.returncode is not None:
         return
     process.send_signal(how)

@@ -1,4 +1,4 @@
-"""What `make up` is told by its environment."""
+"""The settings of `make up`, from the environment."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class LocalSettings(BaseSettings):
-    """`LOCAL_DIR` holds all data; a server's URL points to one's own instead of starting it."""
+    """`LOCAL_DIR` holds all data; a server's URL points to an existing server instead of starting one."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 

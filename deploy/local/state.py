@@ -1,4 +1,4 @@
-"""What one start of the system remembers for the next: ports and secrets, and which processes are running."""
+"""What is kept from one start of the system to the next: ports and secrets."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from typing import Any, Final
 INTERNAL_PORTS: Final = ("postgres", "mongodb", "kafka", "kafkaController", "relay", "projection")
 
 _PORTS: Final = range(10_000, 32_000)
-"""Linux takes those from 32,768 on for outgoing connections, others from 49,152 on."""
+"""Outgoing connections use ports from 32,768 on Linux, from 49,152 elsewhere."""
 
 
 def write_atomically(path: Path, content: object, mode: int = 0o600) -> None:
-    """Replace `path` by `content` as JSON; a reader sees the old or the new, never half."""
+    """Replace `path` with `content` as JSON; readers see the old or the new content, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
@@ -47,9 +47,9 @@ def port_is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on now, all different.
+    """Distinct ports of 127.0.0.1 that nothing listens on now.
 
-    None that the system gives to outgoing connections: those come and go until a server has started.
+    Ports for outgoing connections are excluded: one could be taken before a server has started.
     """
     free: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
@@ -62,7 +62,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Ports of the inner processes, the database's password and the secret that signs tokens."""
+    """Ports of the internal processes, the database password and the secret that signs tokens."""
 
     ports: dict[str, int]
     postgres_password: str
@@ -72,7 +72,7 @@ class Remembered:
 def remember(folder: Path, jwt_secret: str | None) -> Remembered:
     """Read what an earlier start chose, choose what is missing, and keep it (0600).
 
-    A port that something else has taken meanwhile is chosen anew; nobody outside knows these by heart.
+    A port that has been taken meanwhile is replaced; nothing outside depends on these numbers.
     """
     path = folder / "state.json"
     old = read(path)

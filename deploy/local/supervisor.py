@@ -1,4 +1,4 @@
-"""Keeps programs running: starts what dies again, gives up on what never gets ready, shows one log."""
+"""Keeps programs running: restarts those that die, gives up on those that never get ready, shows one log."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from typing import Final
 from deploy.local.program import Program, RemainsError, stop
 
 GIVE_UP_AFTER: Final = 5
-"""Deaths in a row before it was ready."""
+"""Deaths in a row without having been ready."""
 LONGEST_BACKOFF: Final = 5.0
 _LAST_LINES: Final = 12
 _STEADY: Final = 10.0
-"""Seconds after which a death counts as a first one again."""
+"""Seconds of readiness after which the next death counts as the first."""
 _PROBE_INTERVAL: Final = 0.05
 _LONGEST_LINE: Final = 1 << 20
 
@@ -26,14 +26,14 @@ class GaveUpError(Exception):
 
 
 def say(name: str, line: str) -> None:
-    """One line of the one log, with the process it comes from."""
+    """Write one line of the combined log, with the process that it comes from."""
     sys.stdout.write(f"{name:<10} | {line}\n")
     sys.stdout.flush()
 
 
 @dataclass(slots=True)
 class Supervised:
-    """A program and its present process, kept alive until it is stopped."""
+    """A program and its current process, kept alive until stopped."""
 
     program: Program
     changed: Callable[[], None]
@@ -47,7 +47,7 @@ class Supervised:
     _stopping: bool = False
 
     async def run(self) -> None:
-        """Start it, again and again, until `stop`; raises `GaveUpError`."""
+        """Start it and restart it until `stop`; raises `GaveUpError`."""
         while not self._stopping:
             try:
                 self._process = await self.program.start()
@@ -55,7 +55,7 @@ class Supervised:
                 say(self.program.name, f"{remains}; starting again")
                 await asyncio.sleep(0.2)
                 continue
-            if self._is_stopping():  # asked to while it started
+            if self._is_stopping():  # stop was requested while it started
                 await stop(self._process, self.program.stop_signal)
             await self._watch(self._process)
             if self._is_stopping():
@@ -69,7 +69,7 @@ class Supervised:
         return self._stopping
 
     async def stop(self) -> None:
-        """End it in order and do not start it again."""
+        """Stop it gracefully and do not restart it."""
         self._stopping = True
         if self._process is not None:
             await stop(self._process, self.program.stop_signal)
@@ -84,7 +84,7 @@ class Supervised:
             probing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await probing
-            # a grandchild may hold the pipe open; what it says later is nobody's last words
+            # a grandchild may hold the pipe open; its later output is not the program's
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(reading, 1)
             self._count_death()
@@ -120,7 +120,7 @@ class Supervised:
             self.changed()
 
     def _backoff(self) -> float:
-        """Nothing after the first death, then doubling."""
+        """Zero after the first death, then doubling."""
         return 0.0 if self._streak <= 1 else min(0.25 * 2 ** min(self._streak - 2, 10), LONGEST_BACKOFF)
 
     def _count_death(self) -> None:

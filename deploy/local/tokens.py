@@ -1,4 +1,4 @@
-"""Tokens as an identity provider would issue them, for a system on one's own machine."""
+"""Tokens as an identity provider would issue them, for a local system."""
 
 import time
 import warnings
@@ -14,6 +14,6 @@ DAYS: Final = 30
 def token(secret: str, subject: str, *roles: str, days: int = DAYS) -> str:
     """A bearer token (HS256) of `subject`."""
     claims = {"sub": subject, "roles": list(roles), "exp": int(time.time()) + days * 86_400}
-    with warnings.catch_warnings():  # of a short secret, as development may use
+    with warnings.catch_warnings():  # about short secrets, which are fine in development
         warnings.simplefilter("ignore", SecurityWarning)
         return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret))

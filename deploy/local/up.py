@@ -1,4 +1,4 @@
-"""`make up`: start everything in order, keep it running, end it in order."""
+"""`make up`: start everything in order, keep it running, stop it in order."""
 
 import asyncio
 import fcntl
@@ -20,16 +20,16 @@ from deploy.local.supervisor import GaveUpError, Supervised, say
 ENDPOINTS: Final = "endpoints.json"
 LOCK: Final = "lock"
 WELCOME: Final = "commands    "
-"""How the lines begin that tell a user where everything is."""
+"""Start of the first line that shows the user where everything is."""
 _PUBLIC_NAMES: Final = ("command", "relay", "projection", "query", "postgres", "mongodb", "kafka")
 
 
 class CannotStartError(Exception):
-    """Why the system cannot be started, in words for whoever typed `make up`."""
+    """The system cannot be started; the message is shown to the user of `make up`."""
 
 
 class System:
-    """The running whole: supervised servers first, then the services."""
+    """The running system: supervised servers first, then the services."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -39,7 +39,7 @@ class System:
         self.gave_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Servers, jobs, services; returns when all are ready and endpoints.json says so."""
+        """Start servers, jobs and services; returns when all are ready and endpoints.json is written."""
         await self._launch(await self.plan.servers())
         for job in self.plan.jobs():
             await self._job(job)
@@ -48,7 +48,7 @@ class System:
         self._publish()
 
     async def stop(self) -> None:
-        """Services first, so that nobody loses a server under its feet."""
+        """Stop services first, so that none loses its servers while it runs."""
         self._complete = False
         (self.plan.folder / ENDPOINTS).unlink(missing_ok=True)
         names = list(self._supervised)
@@ -102,13 +102,13 @@ class System:
 
 
 def _hold(folder: Path) -> int:
-    """The lock of a running system; an open file keeps it until this process ends, however it ends."""
+    """Take the lock of a running system; the open file holds it until this process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CannotStartError(f"it is already running on {folder}; `make down` stops it") from None
+        raise CannotStartError(f"it is already running in {folder}; `make down` stops it") from None
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     return lock
@@ -121,7 +121,7 @@ def _check_ports(settings: LocalSettings) -> None:
 
 
 async def run(settings: LocalSettings) -> int:
-    """Run the system until a signal or until something is given up on; the exit status."""
+    """Run the system until a signal or until a program is given up on; returns the exit status."""
     started = time.monotonic()
     folder = settings.local_dir.absolute()
     _hold(folder)
@@ -156,7 +156,7 @@ async def run(settings: LocalSettings) -> int:
                 await task
         say("make up", "stopping")
         await system.stop()
-        say("make up", "stopped; the data stays for the next start")
+        say("make up", "stopped; the data is kept for the next start")
     return status
 
 

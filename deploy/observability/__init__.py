@@ -1,1 +1,1 @@
-"""What watches the cluster: Prometheus' rules, and Grafana's dashboard, which is built here."""
+"""Monitoring of the cluster: Prometheus rules, and the Grafana dashboard, which is built here."""

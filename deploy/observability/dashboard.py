@@ -1,4 +1,4 @@
-"""Grafana's dashboard, built from code: `python -m deploy.observability.dashboard` writes the file."""
+"""The Grafana dashboard as code: `python -m deploy.observability.dashboard` writes the file."""
 
 from pathlib import Path
 from typing import Final
@@ -32,16 +32,16 @@ def _middle_and_tail(metric: str) -> list[Query]:
 
 ROWS: Final[dict[str, Panels]] = {
     "From a command to its document": {
-        "How far documents may be behind": ("s", [("orders:projection_lag_seconds", "behind")]),
-        "Events not yet in the documents": (
+        "Projection lag": ("s", [("orders:projection_lag_seconds", "behind")]),
+        "Events not yet projected": (
             "short",
             [("sum by (topic) (max by (topic, partition) (projection_lag_events))", "{{topic}}")],
         ),
-        "Replicas that answer": ("short", [("orders:replicas_up", "{{job}}")]),
+        "Replicas up": ("short", [("orders:replicas_up", "{{job}}")]),
     },
     "Requests": {
-        "Requests a second": ("reqps", [("orders:requests:rate1m", "{{job}}")]),
-        "Slowest of a hundred": (
+        "Requests per second": ("reqps", [("orders:requests:rate1m", "{{job}}")]),
+        "Request duration, p99": (
             "s",
             [
                 (
@@ -51,15 +51,15 @@ ROWS: Final[dict[str, Panels]] = {
                 )
             ],
         ),
-        "Requests that fail": ("percentunit", [("orders:error_ratio", "{{job}}")]),
+        "Failed requests": ("percentunit", [("orders:error_ratio", "{{job}}")]),
     },
     "Event store": {
-        "Commands stored a second": ("short", [("sum(rate(command_batch_size_sum[1m]))", "commands")]),
+        "Commands stored per second": ("short", [("sum(rate(command_batch_size_sum[1m]))", "commands")]),
         "Time to store a batch": ("s", _middle_and_tail("command_append_duration_seconds")),
-        "Commands that wait for a writer": ("short", [("sum(command_waiting)", "waiting")]),
+        "Commands waiting for a writer": ("short", [("sum(command_waiting)", "waiting")]),
     },
     "Relay": {
-        "Events published a second": (
+        "Events published per second": (
             "short",
             [("sum by (topic) (rate(relay_published_total[1m]))", "{{topic}}")],
         ),
@@ -69,21 +69,21 @@ ROWS: Final[dict[str, Panels]] = {
             [("orders:outbox_events", "events"), ("orders:outbox_oldest_seconds", "oldest, seconds")],
         ),
         "Publishers by shard": ("short", [("orders:shard_publishers", "shard {{shard}}")]),
-        "What waits for an operator": (
+        "Waiting for an operator": (
             "short",
             [
-                ("orders:parked_streams", "streams in the dead letters"),
-                ("orders:set_aside_streams", "streams that Kafka refuses"),
+                ("orders:parked_streams", "dead-lettered streams"),
+                ("orders:set_aside_streams", "streams set aside"),
                 ("orders:topic_history_missing", "history missing: {{topic}}"),
             ],
         ),
-        "Heartbeats a second": (
+        "Heartbeats per second": (
             "short",
             [("sum by (shard) (rate(relay_heartbeats_total[1m]))", "shard {{shard}}")],
         ),
     },
     "Projection": {
-        "Events applied a second": (
+        "Events applied per second": (
             "short",
             [("sum by (topic) (rate(projection_events_total[1m]))", "{{topic}}")],
         ),
@@ -93,19 +93,19 @@ ROWS: Final[dict[str, Panels]] = {
             [("sum by (instance) (rate(projection_events_total[1m]))", "{{instance}}")],
         ),
     },
-    "Projection, what is out of the ordinary": {
-        "Versions missing, in ten minutes": ("short", [("orders:holes:increase10m", "{{topic}}")]),
-        "Pauses, in ten minutes": (
+    "Projection anomalies": {
+        "Missing versions in 10 minutes": ("short", [("orders:holes:increase10m", "{{topic}}")]),
+        "Pauses in 10 minutes": (
             "short",
             [("sum by (topic) (increase(projection_faults_total[10m]))", "{{topic}}")],
         ),
-        "Partitions begun again, in ten minutes": (
+        "Partitions restarted in 10 minutes": (
             "short",
             [("sum by (topic) (increase(projection_restarts_total[10m]))", "{{topic}}")],
         ),
     },
     "Processes": {
-        "CPU seconds a second": ("short", [("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")]),
+        "CPU": ("short", [("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")]),
         "Memory": ("bytes", [("process_resident_memory_bytes", "{{job}} {{instance}}")]),
         "Open files and sockets": ("short", [("process_open_fds", "{{job}} {{instance}}")]),
     },

@@ -1,8 +1,8 @@
-"""Another team's consumer: how many orders there are of each status, and by whom.
+"""Another team's consumer: counts orders by status and lists the customers' names.
 
-It keeps its own offsets, in one file with what they led to; drops repeats; begins a topic again when that was
-made anew. Names it shows only if it may: COMMAND_URL and TOKEN (with the role `personal-data`) are set.
-Where the broker asks for it: KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_CA.
+It stores its own offsets, in one file with the state built from them; drops repeats; and starts a topic over
+when it was re-created. It shows names only if COMMAND_URL and TOKEN (with the role `personal-data`) are set.
+If the broker requires authentication, set KAFKA_USERNAME, KAFKA_PASSWORD and KAFKA_CA.
 
 Usage: python subscriber.py BOOTSTRAP_SERVERS [STATE_FILE] [--once]
 """
@@ -27,14 +27,14 @@ KEYS_AT_ONCE = 1000
 
 
 class State:
-    """What was read so far: the offsets and what they led to are written together, or not at all."""
+    """What was read so far: the offsets and the resulting state are written together or not at all."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         stored = json.loads(path.read_text()) if path.exists() else {}
         self.offsets: dict[str, dict[str, int]] = stored.get("offsets", {topic: {} for topic in TOPICS})
         self.incarnations: dict[str, list[str]] = stored.get("incarnations", {topic: [] for topic in TOPICS})
-        # by id: the version it is at, and its status or the customer's name as it came, encrypted
+        # by id: the version, and the order's status or the customer's name, still encrypted
         self.orders: dict[str, tuple[int, str | None]] = stored.get("orders", {})
         self.customers: dict[str, tuple[int, str | None]] = stored.get("customers", {})
 
@@ -46,16 +46,16 @@ class State:
         fresh.replace(self._path)
 
     def begins_anew(self, record: "ConsumerRecord[bytes, bytes]") -> bool:
-        """Whether the topic is not the one whose offsets we know: then they are forgotten."""
+        """Whether the topic was re-created since we stored its offsets; if so, forget them."""
         incarnation, known = dict(record.headers)["incarnation"].decode(), self.incarnations[record.topic]
         if incarnation in known:
             return False
-        known.append(incarnation)  # once for each: those of before may stand beside it
+        known.append(incarnation)  # once for each: records of earlier ones may still be there
         self.offsets[record.topic] = {}
         return len(known) > 1
 
     def apply(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        """Take the next event of an order or a customer; what is not newer than what we know is a repeat."""
+        """Apply the next event of an order or a customer; an event that is not newer is a repeat."""
         event: dict[str, Any] = json.loads(record.value or b"")
         kept = self.orders if record.topic == "orders" else self.customers
         version, before = kept.get(event["subject"], (0, None))
@@ -67,13 +67,13 @@ class State:
 
     def _after(self, event: dict[str, Any], before: str | None) -> str | None:
         if event["type"] == "CustomerErased":
-            return None  # we keep no name in clear; who does deletes it here
-        # an event or a field that is newer than this program changes nothing for it
+            return None  # we store no decrypted names; a consumer that does deletes them here
+        # events and fields newer than this program change nothing
         return STATUSES.get(event["type"]) or event["data"].get("name", before)
 
 
 async def readable(names: dict[str, str]) -> list[str]:
-    """The names by customer, decrypted; without those that were erased meanwhile, and none without access."""
+    """The decrypted names, without those erased meanwhile; none without access."""
     if "TOKEN" not in os.environ:
         return []
     found, customers = [], list(names)
@@ -92,14 +92,14 @@ async def readable(names: dict[str, str]) -> list[str]:
 
 
 async def show(state: State) -> None:
-    """Print where things stand."""
+    """Print the current state."""
     names = {customer: name for customer, (_, name) in state.customers.items() if name is not None}
     statuses = Counter(status for _, status in state.orders.values())
     print(json.dumps({"orders": statuses, "customers": await readable(names)}), flush=True)
 
 
 def access() -> dict[str, Any]:
-    """How the broker lets us in."""
+    """The client settings for signing in."""
     if "KAFKA_USERNAME" not in os.environ:
         return {}
     return {
@@ -112,13 +112,13 @@ def access() -> dict[str, Any]:
 
 
 async def consume(servers: str, state: State, *, once: bool) -> None:
-    """Read on from where the state ends; with `once`, up to today's end."""
+    """Continue from the stored offsets; with `once`, stop at the current end."""
     consumer = AIOKafkaConsumer(
         *TOPICS,
         bootstrap_servers=servers,
-        group_id=None,  # all partitions are ours; the state file says where we are
+        group_id=None,  # we read all partitions; the state file has our offsets
         enable_auto_commit=False,
-        auto_offset_reset="earliest",  # an offset that is no longer there: the topic was made anew
+        auto_offset_reset="earliest",  # applies when the stored offset is gone: the topic was re-created
         metadata_max_age_ms=5000,
         **access(),
     )
@@ -143,7 +143,7 @@ async def take(
     place: TopicPartition,
     records: "list[ConsumerRecord[bytes, bytes]]",
 ) -> None:
-    """Apply a partition's records; or begin its topic again, and let repeats fall out by version."""
+    """Apply a partition's records, or start its topic over; repeats are dropped by version."""
     for record in records:
         if state.begins_anew(record):
             await consumer.seek_to_beginning(*(p for p in consumer.assignment() if p.topic == place.topic))
@@ -152,13 +152,13 @@ async def take(
 
 
 async def at_end(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
-    """Whether everything that stands in the topics now was read."""
+    """Whether everything currently in the topics has been read."""
     ends = await consumer.end_offsets(places)
     return all([await consumer.position(place) >= ends[place] for place in places])
 
 
 def main() -> None:
-    """Read the arguments, consume."""
+    """Parse the arguments and consume."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("servers")
     parser.add_argument("state", nargs="?", type=Path, default=Path("subscriber.json"))

@@ -16,9 +16,9 @@ from shared.telemetry import configure_logging
 
 _PROCESSES: Final = {
     "api": ("services.command.app", "the HTTP API that takes commands"),
-    "relay": ("services.command.relay.run", "publishes what the API stored"),
-    "topics": ("services.command.relay.topics", "makes and mends the topics"),
-    "republish": ("services.command.relay.republish", "writes history into the topics again"),
+    "relay": ("services.command.relay.run", "publishes the events that the API stored"),
+    "topics": ("services.command.relay.topics", "creates and repairs the topics"),
+    "republish": ("services.command.relay.republish", "republishes the history to the topics"),
 }
 
 
@@ -34,7 +34,7 @@ def _migrate() -> None:
 
 
 def main() -> None:
-    """Run what the first argument names."""
+    """Run the process or job named by the first argument."""
     parser = argparse.ArgumentParser(prog="python -m services.command", description=__doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     commands.add_parser("migrate", help="brings the database to this version's schema")

@@ -1,4 +1,4 @@
-"""The command API, wired: settings in, an application out."""
+"""Wires the command API: settings in, an application out."""
 
 import asyncio
 from typing import Final
@@ -39,7 +39,7 @@ def application(
     readiness: Readiness,
     registry: CollectorRegistry,
 ) -> ASGIApp:
-    """The whole ASGI application, outermost layer first when a request comes in."""
+    """The whole ASGI application, built from the innermost layer outwards."""
     app: ASGIApp = ProblemResponses(routes(store, authenticator, registry))
     app = Operations(app, readiness, registry)
     if settings.cors_origins:
@@ -79,5 +79,5 @@ async def _run(settings: ApiSettings) -> None:
         async with serve(app, settings.host, settings.port):
             await stopping.wait()
             readiness.stopping = True
-            # whoever balances the load gets to see it: commands are refused meanwhile, connections are not
+            # let load balancers notice: meanwhile commands are refused, but connections are still accepted
             await asyncio.gather(store.drain(), asyncio.sleep(_LEAVING_SECONDS))

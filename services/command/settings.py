@@ -1,4 +1,4 @@
-"""What the service is told by its environment. Each process reads only what it needs."""
+"""Settings from the environment. Each process reads only what it needs."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +14,7 @@ from shared.telemetry import LogFormat, LogLevel
 from shared.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-"""0 takes a free one."""
+"""0 picks a free one."""
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
 
@@ -24,8 +24,10 @@ def _postgres(url: SecretStr) -> SecretStr:
     try:
         conninfo_to_dict(url.get_secret_value())
     except (ProgrammingError, UnicodeDecodeError):
-        # its words quote what they are about, which is the password more often than not
-        raise ValueError("cannot be read: what is special in its password must be %-encoded") from None
+        # the original message quotes what it is about, usually the password
+        raise ValueError(
+            "cannot be parsed: special characters in the password must be percent-encoded"
+        ) from None
     return url
 
 
@@ -35,11 +37,11 @@ HttpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"], host_
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 UserPassword = Annotated[SecretStr, Field(min_length=16)]
 Role = Literal["relay", "republish", "projection", "subscriber"]
-"""What a user of Kafka is there for: one of our processes, or another team that reads the events."""
+"""What a Kafka user is for: one of our processes, or another team that reads the events."""
 
 
 class ProcessSettings(BaseSettings):
-    """What every process is told: LOG_LEVEL, LOG_FORMAT."""
+    """The settings of every process: LOG_LEVEL, LOG_FORMAT."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
@@ -53,20 +55,20 @@ class ProcessSettings(BaseSettings):
 
 
 class ServingSettings(ProcessSettings):
-    """Where a process answers HTTP: HOST, PORT."""
+    """Where a process serves HTTP: HOST, PORT."""
 
     host: str = "127.0.0.1"
     port: Port = 8001
 
 
 class StoreSettings(ProcessSettings):
-    """Where the events are: POSTGRES_URL."""
+    """Where the events are stored: POSTGRES_URL."""
 
     postgres_url: PostgresUrl
 
 
 class KafkaSettings(ProcessSettings):
-    """Where the topics are, and how to get in: KAFKA_BOOTSTRAP_SERVERS and the security settings."""
+    """Where the topics are, and how to authenticate: KAFKA_BOOTSTRAP_SERVERS and the security settings."""
 
     kafka_bootstrap_servers: Annotated[str, Field(min_length=1)]
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -84,13 +86,13 @@ class KafkaSettings(ProcessSettings):
 
 
 class SchemaSettings(ProcessSettings):
-    """SCHEMA_BASE_URL: under which absolute address the events' schemas are served."""
+    """SCHEMA_BASE_URL: the absolute URL under which the event schemas are served."""
 
     schema_base_url: HttpUrl = Url("http://127.0.0.1:8001")
 
     @property
     def schema_base(self) -> str:
-        """The address without a slash at its end."""
+        """The URL without a trailing slash."""
         return str(self.schema_base_url).rstrip("/")
 
 
@@ -109,23 +111,22 @@ class ApiSettings(AuthSettings, ServingSettings, StoreSettings, SchemaSettings):
 
 
 class RelaySettings(ServingSettings, StoreSettings, KafkaSettings, SchemaSettings):
-    """The relay. RELAY_SHARDS is the number of publishers that may work at once, over all relay processes."""
+    """The relay. RELAY_SHARDS is how many publishers may run in parallel, across all relay processes."""
 
     port: Port = 8003
     relay_shards: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class RepublishSettings(StoreSettings, KafkaSettings, SchemaSettings):
-    """The job that writes history into the topics again."""
+    """The job that republishes the history to the topics."""
 
 
 class TopicsSettings(KafkaSettings, StoreSettings):
-    """The job that makes and mends the topics. TOPIC_PARTITIONS is for good: keys would move.
+    """The job that creates and repairs the topics. TOPIC_PARTITIONS can never change: keys would move.
 
-    TOPIC_REPLICAS and TOPIC_MIN_INSYNC_REPLICAS are what the brokers are set up to make, unless told here.
-    KAFKA_USERS names everybody who is allowed anything, `{"relay": "relay", "billing": "subscriber"}`;
-    without it the rules on the brokers stay as they are. KAFKA_USER_PASSWORDS, `{"billing": "..."}`, sets
-    passwords.
+    TOPIC_REPLICAS and TOPIC_MIN_INSYNC_REPLICAS default to the brokers' own configuration.
+    KAFKA_USERS lists all users with any access, `{"relay": "relay", "billing": "subscriber"}`; without it
+    the brokers' ACLs are left unchanged. KAFKA_USER_PASSWORDS, `{"billing": "..."}`, sets passwords.
     """
 
     topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = DEFAULT_PARTITIONS

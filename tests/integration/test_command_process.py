@@ -84,7 +84,7 @@ async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Pa
 
             await eventually(partial(ready, 503), "the process says what it waits for")
             assert (await client.get("/health/ready")).json()["reasons"] == {
-                "postgres": "the event store is away"
+                "postgres": "the event store is unavailable"
             }
             refused = await client.put("/products/lamp", json=LAMP)
             assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
@@ -104,5 +104,5 @@ def test_a_database_url_that_cannot_be_read_is_refused_without_its_password(
     with pytest.raises(SystemExit, match="2"):
         read_settings(StoreSettings)
     said = capsys.readouterr().err
-    assert "POSTGRES_URL: cannot be read" in said
+    assert "POSTGRES_URL: cannot be parsed" in said
     assert "hid" not in said

@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
+import psycopg
 import pytest
 import pytest_asyncio
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from pydantic import SecretStr
 
 from services.command.relay.cluster import answered
 from services.command.relay.connecting import connect
 from services.command.relay.locks import Gate
+from services.command.relay.republish import Republish
+from services.command.settings import RepublishSettings
 from services.command.store.migrate import migrate
 from shared.times import parse_rfc3339
 from tests.relaying import (
@@ -135,6 +139,24 @@ async def test_a_stream_that_was_set_aside_gets_another_try(
         await store(postgres_url, [("orders/big", 4)])
         await published(postgres_url)
     assert first_sights(await read(brokers)) == {"orders/big": [1, 2, 3, 4]}
+
+
+async def test_nothing_is_deleted_before_the_history_can_be_read(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
+    await store(postgres_url, counted(10, 1))
+    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+        await published(postgres_url)
+        await remake_topics(brokers)
+        await store(postgres_url, [(f"orders/s{n}", 2) for n in range(10)])
+        await published(postgres_url)
+        await running.says("topic orders does not hold its history")
+        settings = RepublishSettings(postgres_url=SecretStr(postgres_url), kafka_bootstrap_servers=brokers)
+        async with await connect(postgres_url) as session, await connect(postgres_url) as reading:
+            await reading.execute("SET search_path = nowhere")
+            with pytest.raises(psycopg.Error):
+                await Republish(settings, session, reading).run(["orders"], 0)
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": [2] for n in range(10)}
 
 
 async def test_an_interrupted_job_says_so_in_a_line(postgres_url: str, brokers: str) -> None:

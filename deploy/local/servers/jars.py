@@ -1,6 +1,6 @@
-"""The jars of the Kafka broker, resolved by `jgo` and held to the sums of a committed lock.
+"""The jars of the Kafka broker, resolved by `jgo` and verified against the checksums of a committed lock.
 
-`python -m deploy.local.servers.jars` writes the lock anew after a change of WANTED.
+`python -m deploy.local.servers.jars` regenerates the lock after a change of WANTED.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ LOCK: Final = Path(__file__).parents[2] / "locks" / "kafka-jars.txt"
 KAFKA_VERSION: Final = "4.3.1"
 WANTED: Final = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    # named beside the broker, else an older client is picked
+    # named explicitly, otherwise an older client is resolved
     f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.1",
 )
 
 
 class JarMismatchError(Exception):
-    """A downloaded jar is not the one that the lock names."""
+    """A downloaded jar does not match the lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One line of the lock: Maven coordinates and the SHA-256 sum of the file."""
+    """One line of the lock: Maven coordinates and the SHA-256 of the file."""
 
     group: str
     artifact: str
@@ -56,9 +56,9 @@ def _sum(path: Path) -> str:
 
 
 def install(folder: Path) -> Path:
-    """Bring every locked jar into `folder`, once; its path for a class path.
+    """Download every locked jar to `folder`, once; returns the folder for the class path.
 
-    Raises `JarMismatchError` when what was downloaded is something else.
+    Raises `JarMismatchError` when a downloaded jar does not match.
     """
     done = folder / "complete"
     lock = LOCK.read_text()
@@ -81,7 +81,7 @@ def _fetch(context: MavenContext, jar: Jar, folder: Path) -> None:
         return
     fetched = context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     if _sum(fetched) != jar.sha256:
-        raise JarMismatchError(f"{jar.name} is not the file that {LOCK.name} names")
+        raise JarMismatchError(f"{jar.name} does not match its checksum in {LOCK.name}")
     fetched.replace(target)
 
 

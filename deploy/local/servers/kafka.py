@@ -23,10 +23,10 @@ appender.console.layout.pattern=%p %m (%c{1})%n%throwable{short.message}%n
 rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
 """
-# A fast start and a small footprint matter more here than peak throughput after hours.
+# A fast start and a small footprint matter more here than long-run peak throughput.
 _JAVA_OPTIONS: Final = (
     *("-Xms192m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
-    # Kafka still uses it, and Java would warn of that at each start
+    # Kafka still uses it, and Java would warn about it at each start
     "--sun-misc-unsafe-memory-access=allow",
 )
 
@@ -42,7 +42,7 @@ def java() -> Path:
 class Kafka:
     """One broker with its files below `folder`; `libraries` holds the jars, which brokers may share.
 
-    `more` are properties that differ from those of here; `signed_in` is how a client gets in then.
+    `more` overrides properties; `signed_in` has the client settings needed to connect then.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Kafka:
         return f"127.0.0.1:{self.port}"
 
     async def program(self) -> Program:
-        """Bring the jars, format the storage if there is none; how to run it."""
+        """Install the jars and format the storage if there is none; returns how to run it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(jars.install, self.libraries)
         (self.folder / "log4j2.properties").write_text(_LOGGING)
@@ -87,7 +87,7 @@ class Kafka:
         return [str(java()), *options, logging, "-cp", f"{self.libraries}/*"]
 
     def properties(self) -> dict[str, str | int]:
-        """What `server.properties` says."""
+        """The content of `server.properties`."""
         client, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.controller_port}"
         return {
             "process.roles": "broker,controller",
@@ -109,10 +109,10 @@ class Kafka:
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
-            # so long it does not believe that it is back after it was killed
+            # a killed broker can only rejoin after its old session has expired
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
-            # a deleted topic's files go at once, so that it can be made anew
+            # delete a topic's files quickly, so that it can be re-created
             "log.segment.delete.delay.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 16_000_000,
             "num.network.threads": 2,
@@ -127,7 +127,7 @@ class Kafka:
             *command,
             "--config",
             str(properties),
-            f"--cluster-id={cluster}",  # it may begin with a dash
+            f"--cluster-id={cluster}",  # the id may start with a dash
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -137,11 +137,11 @@ class Kafka:
             raise RuntimeError(f"Kafka's storage could not be formatted:\n{output.decode(errors='replace')}")
 
     async def ready(self) -> str | None:
-        """None when it answers, else what it lacks."""
+        """None when it responds, else the reason."""
         return await asyncio.to_thread(self._ask)
 
     def _ask(self) -> str | None:
-        # librdkafka, since aiokafka's clients leave sockets behind when a start fails
+        # librdkafka, because aiokafka's clients leak sockets when a start fails
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, **self._signed_in})
         try:
             admin.list_topics(timeout=1)

@@ -17,7 +17,7 @@ _INVALID_REPLICA_SET_CONFIG: Final = 93
 
 
 def _retold(line: str) -> str | None:
-    """mongod tells all it does, in JSON: what is worth a look, in words."""
+    """mongod logs everything as JSON: keep only warnings and errors, as text."""
     try:
         entry = json.loads(line)
         severity, what = entry["s"], f"{entry['c']}: {entry['msg']}"
@@ -49,23 +49,23 @@ class MongoDB:
         return f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}"
 
     async def program(self) -> Program:
-        """How to run it."""
+        """Create the data folder; returns how to run it."""
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         command = [str(binary()), "--dbpath", str(data), "--port", str(self.port), "--bind_ip", "127.0.0.1"]
         command += ["--replSet", REPLICA_SET, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--quiet"]
-        # a killed client's transaction holds up its successor no longer than this
+        # a killed client's transaction must not block its successor for longer
         command += ["--setParameter", "transactionLifetimeLimitSeconds=3"]
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
         return Program(name="mongodb", command=command, folder=self.folder, ready=self.ready, retold=_retold)
 
     async def ready(self) -> str | None:
-        """None when it answers, else what it lacks."""
-        # in a thread: the driver's asynchronous client leaves sockets open when its server is not there yet
+        """None when it is primary, else the reason."""
+        # in a thread: the driver's asynchronous client leaks sockets when its server is not up yet
         return await asyncio.to_thread(self._ask)
 
     def _ask(self) -> str | None:
-        # a new client each time: one made before the set exists may go on believing there are no sessions
+        # a new client each time: one created before the set exists may never see that sessions are supported
         client: MongoClient[dict[str, Any]] = MongoClient(
             "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=1000
         )
@@ -79,7 +79,7 @@ class MongoDB:
             client.close()
 
     def _join(self, client: MongoClient[dict[str, Any]]) -> None:
-        """Make the replica set, or tell it that its member now listens on another port."""
+        """Create the replica set, or reconfigure it if its member now listens on another port."""
         host = f"127.0.0.1:{self.port}"
         try:
             config = (client.admin.command("replSetGetConfig"))["config"]

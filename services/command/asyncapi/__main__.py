@@ -1,6 +1,6 @@
 """Write the AsyncAPI document: `python -m services.command.asyncapi [--check]`.
 
-After a change, hold it against what was published and draw its page anew:
+After a change, validate it and regenerate its page:
 `npm --prefix deploy/contracts run check` and `... run page`.
 """
 
@@ -12,9 +12,9 @@ from shared.schemas import ASYNCAPI
 
 
 def main() -> int:
-    """Write the document, or with `--check` only say whether the committed one is stale (then 1)."""
+    """Write the document, or with `--check` only report whether the committed one is stale (then 1)."""
     parser = argparse.ArgumentParser(prog="python -m services.command.asyncapi", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when it is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")
     check = parser.parse_args().check
     wanted = committed_form()
     if ASYNCAPI.exists() and ASYNCAPI.read_bytes() == wanted:

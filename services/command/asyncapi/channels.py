@@ -1,4 +1,4 @@
-"""The channels: one per topic, each with what it is for, who may read it, and how the broker keeps it."""
+"""The channels: one per topic, each with its purpose, who may read it, and its broker configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Channel:
 
     @property
     def internal(self) -> bool:
-        """Whether nobody outside of the system has a use for it."""
+        """Whether it is of no use outside the system."""
         return self.tag == "internal"
 
     def completion(self) -> dict[str, Any]:
-        """What FastStream's channel lacks: titles, messages, access, the broker's side."""
+        """What FastStream's channel lacks: title, tags, messages, access, broker configuration."""
         name = self.topic.name
         return {
             "title": name,
@@ -62,11 +62,11 @@ def channels() -> tuple[Channel, ...]:
 def _events(topic: Topic, types: Mapping[str, type[Event]]) -> Channel:
     return Channel(
         topic,
-        f"Everything that ever happened to {topic.name}, kept for ever. Keyed by the aggregate's id, so that "
-        "the events of one aggregate stand in one partition, in the order of `version`: 1, 2, 3 … with no "
-        "hole. Delivery is at least once; a repeat has the same `id` and `version`.",
-        "Any team that was granted it: READ and DESCRIBE on this topic, READ on its own consumer groups.",
-        "The relay, and `republish` while the relay makes way for it.",
+        f"Every event of {topic.name}, retained forever. Keyed by the aggregate's id, so the events of one "
+        "aggregate are in one partition, in order of `version`: 1, 2, 3 … without gaps. Delivery is at "
+        "least once; a duplicate has the same `id` and `version`.",
+        "Any team that was granted access: READ and DESCRIBE on this topic, READ on its own consumer groups.",
+        "The relay, and `republish` while the relay yields to it.",
         "events",
         tuple(
             message_name(name, version)
@@ -79,9 +79,9 @@ def _events(topic: Topic, types: Mapping[str, type[Event]]) -> Channel:
 def _dead_letters(source: str, topic: Topic) -> Channel:
     return Channel(
         topic,
-        f"What the projection could not use of `{source}`: the original bytes, key and headers, and after a "
-        "bad event everything of the same aggregate, in order, until it is redriven.",
-        "The projection and who operates it; granted to no subscribing team.",
+        f"Records of `{source}` that the projection could not use: the original bytes, key and headers, and "
+        "after a bad event all later ones of the same aggregate, in order, until it is redriven.",
+        "The projection and its operators; not granted to subscribing teams.",
         "The projection only.",
         "dead letters",
         (dead_letter_name(source),),
@@ -91,7 +91,7 @@ def _dead_letters(source: str, topic: Topic) -> Channel:
 def _heartbeats(topic: Topic) -> Channel:
     return Channel(
         topic,
-        "Internal: how the system measures its own freshness. Its form may change at any time.",
+        "Internal: how the system measures its own freshness. The format may change at any time.",
         "The projection only.",
         "The relay only.",
         "internal",

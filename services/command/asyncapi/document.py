@@ -1,4 +1,4 @@
-"""The document: what FastStream draws up of the broker and its publishers, with what it leaves out.
+"""The document: what FastStream generates for the broker and its publishers, plus what it leaves out.
 
 FastStream gives one anonymous message per topic; here every event type and version has a message of its
 own, whose `data` is the committed JSON Schema, and each channel says who may read it.
@@ -24,12 +24,12 @@ from shared.events import CURRENT
 from shared.topics import CATEGORIES
 
 VERSION: Final = "1.0.0"
-"""Of the document: the first number grows with a breaking change, of which none is foreseen."""
-_DESCRIPTION: Final = """What happens to orders, customers and products, as CloudEvents in Kafka topics.
+"""The document's version: a breaking change, of which none is planned, increments the first number."""
+_DESCRIPTION: Final = """The events of orders, customers and products, as CloudEvents in Kafka topics.
 
-How to subscribe, drop repeats, start again, read personal data and honour its erasure:
-`docs/subscribing.md` in the repository. A schema, once published, only changes compatibly; anything else
-is a new version beside it.
+How to subscribe, drop duplicates, start over, read personal data and honour its erasure:
+`docs/subscribing.md` in the repository. A published schema only changes compatibly; any other change is
+published as a new version alongside it.
 """
 _LICENSE: Final = {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"}
 _SERVER: Final = "kafka"
@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
     drawn["defaultContentType"] = "application/cloudevents+json"
     drawn["servers"] = _servers(drawn["servers"]["development"])
     names = [channel.topic.name for channel in described]
-    for part in ("channels", "operations"):  # which FastStream gives in no fixed order
+    for part in ("channels", "operations"):  # which FastStream returns in no fixed order
         drawn[part] = {name: drawn[part][name] for name in names}
     for channel in described:
         drawn["channels"][channel.topic.name] |= channel.completion()
@@ -54,7 +54,7 @@ def document() -> dict[str, Any]:
 
 
 def committed_form() -> bytes:
-    """The document as it is committed: JSON, indented, with a line end."""
+    """The document as committed: indented JSON with a trailing newline."""
     return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -83,7 +83,7 @@ def _by_faststream(described: tuple[Channel, ...]) -> dict[str, Any]:
 def _servers(drawn: dict[str, Any]) -> dict[str, Any]:
     drawn.pop("pathname")
     drawn["variables"] = {
-        "bootstrap": {"default": "127.0.0.1", "description": "A broker's name."},
+        "bootstrap": {"default": "127.0.0.1", "description": "A broker's host name."},
         "port": {"default": "9092", "description": "9094 on the compose cluster, or its `KAFKA_PORT`."},
     }
     return {_SERVER: drawn}

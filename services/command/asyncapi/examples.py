@@ -1,4 +1,4 @@
-"""An example of each event as it stands in its topic, made by the code that publishes the real ones."""
+"""An example of each event as published, made by the code that publishes the real ones."""
 
 from datetime import UTC, datetime
 from typing import Any, Final

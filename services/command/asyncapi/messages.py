@@ -40,7 +40,7 @@ def dead_letter_name(topic: str) -> str:
 
 
 def event_message(event_type: str, version: int) -> dict[str, Any]:
-    """An event as it stands in its topic; `data` is what the committed JSON Schema says."""
+    """An event as published; `data` follows the committed JSON Schema."""
     event = CURRENT[event_type]
     message: dict[str, Any] = {
         "name": event_type,
@@ -66,20 +66,20 @@ def _payload(event_type: str, version: int) -> dict[str, Any]:
 
 
 def dead_letter_message(topic: str) -> dict[str, Any]:
-    """A record of `topic` that was set aside: any bytes at all."""
+    """A record of `topic` that was set aside: arbitrary bytes."""
     return {
         "name": "DeadLetter",
         "title": f"A record of {topic} that was set aside",
-        "summary": "The original bytes, key and headers, with headers added that say where and why.",
+        "summary": "The original bytes, key and headers, plus headers for its origin and the error.",
         "contentType": "application/octet-stream",
         "headers": {"$ref": "#/components/schemas/DeadLetterHeaders"},
-        "payload": {"description": f"The value as it was read from `{topic}`, whatever it is."},
-        "bindings": _key("The key as it was read."),
+        "payload": {"description": f"The value exactly as read from `{topic}`."},
+        "bindings": _key("The key exactly as read."),
     }
 
 
 def heartbeat_message() -> dict[str, Any]:
-    """The system's own; described for the sake of completeness."""
+    """Internal; described for completeness."""
     return {
         "name": "Heartbeat",
         "title": "A relay shard's heartbeat (internal)",
@@ -99,7 +99,7 @@ def schemas() -> dict[str, Any]:
 
 
 def envelope() -> dict[str, Any]:
-    """The CloudEvents envelope as it is written: `traceparent` is left out rather than null."""
+    """The CloudEvents envelope as written: `traceparent` is omitted rather than null."""
     written = CloudEvent.model_json_schema(mode="serialization")
     for field in written["properties"].values():
         field.pop("title")
@@ -121,14 +121,14 @@ def _headers() -> dict[str, Any]:
             CONTENT_TYPE: {"const": MEDIA_TYPE},
             INCARNATION: {
                 "type": "string",
-                "description": "Changes when the topic was made anew or emptied: who keeps offsets "
-                "of its own then reads that topic from its beginning again.",
+                "description": "Changes when the topic is re-created or emptied: readers that keep their "
+                "own offsets must then read that topic from the beginning again.",
             },
-            RECEIVED_AT: _TIME | {"description": "When the command that caused the event came in."},
+            RECEIVED_AT: _TIME | {"description": "When the command that caused the event was received."},
             COMMITTED_AT: _TIME | {"description": "When the event was stored."},
             TRACEPARENT: {
                 "type": "string",
-                "description": "W3C trace context of the sending, when traces are collected.",
+                "description": "W3C trace context of the publish span, when traces are collected.",
             },
         },
     }
@@ -139,7 +139,7 @@ def _dead_letter_headers() -> dict[str, Any]:
         DEAD_LETTER_TOPIC: "The topic it was read from.",
         DEAD_LETTER_PARTITION: "The partition it was read from, a decimal number.",
         DEAD_LETTER_OFFSET: "Its offset there, a decimal number.",
-        DEAD_LETTER_TIMESTAMP: "When it was published, in ms since 1970; older letters do not tell.",
+        DEAD_LETTER_TIMESTAMP: "When it was published, in ms since 1970; absent from older dead letters.",
         DEAD_LETTER_ERROR: "Why it could not be used.",
         DEAD_LETTER_TIME: "When it was set aside (RFC 3339).",
     }

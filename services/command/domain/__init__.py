@@ -1,4 +1,4 @@
-"""What the business decides. Pure: time, ids and prices come in as data; nothing here knows HTTP or SQL.
+"""The business decisions. Pure: time, ids and prices are passed in as data; nothing here knows HTTP or SQL.
 
-Each aggregate is one module in one order: states, commands, rejections, evolve, decisions, snapshot.
+Each aggregate is one module, laid out alike: states, commands, rejections, evolve, decisions, snapshot.
 """

@@ -1,4 +1,4 @@
-"""What the event store needs to know of an aggregate."""
+"""What the event store needs to know about an aggregate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ S = TypeVar("S")
 class Aggregate(Generic[S]):
     """How a stream of events becomes a state.
 
-    `evolve` takes the events of its own category only, which is all that a stream of it holds. `dump` and
-    `load` are the state as plain JSON values, for snapshots; personal fields stand under their own names,
-    in clear. `shape` changes when `evolve`, `dump` or `load` do: older snapshots are then ignored.
+    `evolve` only takes events of its own category: its streams hold no others. `dump` and `load` convert the
+    state to and from plain JSON values for snapshots; personal fields keep their names, in plaintext.
+    Change `shape` whenever `evolve`, `dump` or `load` change: older snapshots are then ignored.
     """
 
     category: Category

@@ -1,4 +1,4 @@
-"""A customer: registered, changed, erased for good."""
+"""A customer: registered, changed, permanently erased."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from shared.events import CustomerDetailsChanged, CustomerErased, CustomerEvent,
 
 @dataclass(frozen=True, slots=True)
 class NoCustomer:
-    """Nobody of this id ever registered."""
+    """No customer with this id ever registered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """May place orders. Both fields are personal; in a log, only the type of this is shown."""
+    """May place orders. Both fields are personal; the `repr` keeps them out of logs."""
 
     name: str
     email: str
@@ -27,7 +27,7 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Was registered; of name and address nothing is left, and it never comes back."""
+    """Was registered; name and email are gone, and it cannot register again."""
 
 
 Customer: TypeAlias = NoCustomer | Registered | Erased
@@ -35,7 +35,7 @@ Customer: TypeAlias = NoCustomer | Registered | Erased
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterCustomer:
-    """It shall be known by this name and address."""
+    """Register a customer, or change its details."""
 
     customer_id: str
     name: str
@@ -47,13 +47,13 @@ class RegisterCustomer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EraseCustomer:
-    """Its personal data shall be unreadable everywhere."""
+    """Make a customer's personal data unreadable everywhere."""
 
     customer_id: str
 
 
 class CustomerNotFoundError(NotThereError):
-    """Nobody of this id ever registered."""
+    """No customer with this id ever registered."""
 
 
 class AlreadyErasedError(Rejection):
@@ -72,7 +72,7 @@ def evolve(state: Customer, event: CustomerEvent) -> Customer:
 
 
 def register(state: Customer, command: RegisterCustomer) -> Sequence[CustomerEvent]:
-    """Register it, or change its details; nothing when they are the same. Raises `AlreadyErasedError`."""
+    """Register it, or change its details; no events if nothing changes. Raises `AlreadyErasedError`."""
     match state:
         case NoCustomer():
             return [
@@ -93,7 +93,7 @@ def register(state: Customer, command: RegisterCustomer) -> Sequence[CustomerEve
 
 
 def erase(state: Customer, command: EraseCustomer) -> Sequence[CustomerEvent]:
-    """Erase it; nothing when it is erased already. Raises `CustomerNotFoundError`."""
+    """Erase it; no events if it is already erased. Raises `CustomerNotFoundError`."""
     match state:
         case NoCustomer():
             raise CustomerNotFoundError
@@ -126,7 +126,7 @@ def _load(stored: Mapping[str, Any]) -> Customer:
         case "erased":
             return Erased()
         case other:
-            raise ValueError(f"no customer is {other}")
+            raise ValueError(f"unknown customer state: {other}")
 
 
 CUSTOMER: Final[Aggregate[Customer]] = Aggregate(

@@ -1,4 +1,4 @@
-"""What a decision may know beyond its own stream, read in the transaction that records the outcome."""
+"""What a decision may know beyond its own stream; checked again in the transaction that stores its events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.money import Money
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductFact:
-    """A product as it is sold now; `price` of one unit."""
+    """A product as currently sold; `price` is per unit."""
 
     name: str
     price: Money
@@ -18,7 +18,7 @@ class ProductFact:
 
 
 class Facts(NamedTuple):
-    """The products that were asked for and exist, by id; whether the customer asked for is registered."""
+    """The requested products that exist, by id, and whether the requested customer is registered."""
 
     products: Mapping[str, ProductFact] = MappingProxyType({})
     customer_registered: bool = False

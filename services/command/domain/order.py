@@ -27,14 +27,14 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """On its way; nothing changes any more."""
+    """On its way; nothing can change any more."""
 
     customer_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Called off; nothing changes any more."""
+    """Cancelled; nothing can change any more."""
 
     customer_id: str
 
@@ -43,14 +43,14 @@ Order: TypeAlias = NoOrder | Pending | Shipped | Cancelled
 
 
 class Line(NamedTuple):
-    """So many units of a product."""
+    """A quantity of one product."""
 
     product_id: str
     quantity: int
 
 
 class PlaceOrder(NamedTuple):
-    """A customer orders; each product stands in one line."""
+    """Place an order; each product appears in one line only."""
 
     order_id: str
     customer_id: str
@@ -59,7 +59,7 @@ class PlaceOrder(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelOrder:
-    """Somebody calls it off. `customer_id` is the customer who asks, None for staff."""
+    """Cancel an order. `customer_id` is the requesting customer, None for staff."""
 
     order_id: str
     customer_id: str | None
@@ -68,7 +68,7 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipOrder:
-    """Staff sends it."""
+    """Ship an order."""
 
     order_id: str
     tracking_number: str
@@ -87,11 +87,11 @@ class ProductUnavailableError(Rejection):
 
 
 class OrderNotFoundError(NotThereError):
-    """There is no such order, or none that the caller may know of."""
+    """There is no such order, or none visible to the caller."""
 
 
 class OrderNotPendingError(Rejection):
-    """It was shipped or cancelled before."""
+    """It was already shipped or cancelled."""
 
     def __init__(self, current_status: Status) -> None:
         super().__init__(current_status)
@@ -112,7 +112,7 @@ def evolve(state: Order, event: OrderEvent) -> Order:
 
 
 def place(state: Order, command: PlaceOrder, facts: Facts) -> Sequence[OrderEvent]:
-    """Place it at today's prices; nothing when this very order exists.
+    """Place it at current prices; no events if it already exists.
 
     Raises `CustomerUnknownError` and `ProductUnavailableError`.
     """
@@ -144,7 +144,7 @@ def _sold(product: ProductFact | None) -> bool:
 
 
 def cancel(state: Order, command: CancelOrder) -> Sequence[OrderEvent]:
-    """Call it off. Raises `OrderNotFoundError` (another customer's, too) and `OrderNotPendingError`."""
+    """Cancel it. Raises `OrderNotFoundError` (another customer's, too) and `OrderNotPendingError`."""
     order = _known(state)
     if command.customer_id not in {None, order.customer_id}:
         raise OrderNotFoundError
@@ -153,7 +153,7 @@ def cancel(state: Order, command: CancelOrder) -> Sequence[OrderEvent]:
 
 
 def ship(state: Order, command: ShipOrder) -> Sequence[OrderEvent]:
-    """Send it. Raises `OrderNotFoundError` and `OrderNotPendingError`."""
+    """Ship it. Raises `OrderNotFoundError` and `OrderNotPendingError`."""
     _must_be_pending(_known(state))
     return [OrderShipped(order_id=command.order_id, tracking_number=command.tracking_number)]
 
@@ -201,7 +201,7 @@ def _load(stored: Mapping[str, Any]) -> Order:
         case "cancelled":
             return Cancelled(stored["customerId"])
         case other:
-            raise ValueError(f"no order is {other}")
+            raise ValueError(f"unknown order state: {other}")
 
 
 ORDER: Final[Aggregate[Order]] = Aggregate(

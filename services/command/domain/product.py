@@ -12,7 +12,7 @@ from shared.money import Money
 
 @dataclass(frozen=True, slots=True)
 class NoProduct:
-    """Nobody ever listed it."""
+    """It was never listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Delisted:
-    """It cannot be ordered any more."""
+    """It can no longer be ordered."""
 
     name: str
     price: Money
@@ -36,7 +36,7 @@ Product: TypeAlias = NoProduct | Listed | Delisted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferProduct:
-    """It shall be on offer with this name, at this price."""
+    """Offer a product with this name, at this price."""
 
     product_id: str
     name: str
@@ -45,13 +45,13 @@ class OfferProduct:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DelistProduct:
-    """It shall not be on offer."""
+    """Stop offering a product."""
 
     product_id: str
 
 
 class ProductNotFoundError(NotThereError):
-    """There never was such a product."""
+    """There was never such a product."""
 
 
 def evolve(state: Product, event: ProductEvent) -> Product:
@@ -70,7 +70,7 @@ def evolve(state: Product, event: ProductEvent) -> Product:
 
 
 def offer(state: Product, command: OfferProduct) -> Sequence[ProductEvent]:
-    """List it, or change what differs; nothing when nothing does."""
+    """List it, or change what differs; no events if nothing does."""
     match state:
         case NoProduct() | Delisted():
             return [ProductListed(product_id=command.product_id, name=command.name, price=command.price)]
@@ -86,7 +86,7 @@ def offer(state: Product, command: OfferProduct) -> Sequence[ProductEvent]:
 
 
 def delist(state: Product, command: DelistProduct) -> Sequence[ProductEvent]:
-    """Take it off; nothing when it is off already. Raises `ProductNotFoundError`."""
+    """Delist it; no events if it is already delisted. Raises `ProductNotFoundError`."""
     match state:
         case NoProduct():
             raise ProductNotFoundError
@@ -119,7 +119,7 @@ def _load(stored: Mapping[str, Any]) -> Product:
         case "delisted":
             return Delisted(stored["productName"], Money(stored["price"]))
         case other:
-            raise ValueError(f"no product is {other}")
+            raise ValueError(f"unknown product state: {other}")
 
 
 PRODUCT: Final[Aggregate[Product]] = Aggregate(

@@ -1,4 +1,4 @@
-"""From what was decided to what the caller is told: the one place that knows the HTTP side of rejections."""
+"""Turns decisions into responses: the one place that knows the HTTP side of rejections."""
 
 from typing import Final, assert_never
 
@@ -17,10 +17,10 @@ from services.command.domain.rejections import Rejection
 from services.command.store.commands import Accepted, Answer, Decided, Rejected, VersionMismatch
 from shared.problems import Kind, instance_of, problem_body
 
-VERSION_MISMATCH: Final = Kind(412, "version-mismatch", "The stream has another version")
+VERSION_MISMATCH: Final = Kind(412, "version-mismatch", "The stream is at another version")
 PRODUCT_UNAVAILABLE: Final = Kind(422, "product-unavailable", "Some products cannot be ordered")
 CUSTOMER_UNKNOWN: Final = Kind(422, "customer-unknown", "Only registered customers can order")
-ORDER_NOT_PENDING: Final = Kind(409, "order-not-pending", "The order is not pending any more")
+ORDER_NOT_PENDING: Final = Kind(409, "order-not-pending", "The order is no longer pending")
 ORDER_NOT_FOUND: Final = Kind(404, "order-not-found", "There is no such order")
 PRODUCT_NOT_FOUND: Final = Kind(404, "product-not-found", "There is no such product")
 CUSTOMER_NOT_FOUND: Final = Kind(404, "customer-not-found", "There is no such customer")
@@ -28,7 +28,7 @@ CUSTOMER_ERASED: Final = Kind(409, "customer-erased", "The customer was erased")
 
 
 def answer(decided: Decided, *, thing: str, location: str, scope: Scope) -> Answer:
-    """What is told of `decided`; `thing` names the aggregate (`order`), `location` says where to read."""
+    """The response to `decided`; `thing` names the aggregate (`order`), `location` is where to read it."""
     match decided:
         case Accepted(version, subject):
             body = orjson.dumps({f"{thing}Id": subject, "version": version})
@@ -54,12 +54,12 @@ def _told(rejection: Rejection) -> tuple[Kind, str, dict[str, object]]:
         case OrderNotPendingError(current_status=status):
             return ORDER_NOT_PENDING, f"It is {status}.", {"currentStatus": status}
         case OrderNotFoundError():
-            return ORDER_NOT_FOUND, "No order of this id can be seen by you.", {}
+            return ORDER_NOT_FOUND, "No order with this id is visible to you.", {}
         case ProductNotFoundError():
-            return PRODUCT_NOT_FOUND, "No product of this id was ever listed.", {}
+            return PRODUCT_NOT_FOUND, "No product with this id was ever listed.", {}
         case CustomerNotFoundError():
-            return CUSTOMER_NOT_FOUND, "No customer of this id ever registered.", {}
+            return CUSTOMER_NOT_FOUND, "No customer with this id ever registered.", {}
         case AlreadyErasedError():
-            return CUSTOMER_ERASED, "Its data is gone for good; it cannot register again.", {}
+            return CUSTOMER_ERASED, "Its data is permanently erased; it cannot register again.", {}
         case _:
-            raise TypeError(f"{type(rejection).__name__} has no words of its own here")
+            raise TypeError(f"{type(rejection).__name__} is not mapped to a problem")

@@ -1,4 +1,4 @@
-"""The bodies of the commands, as they come over the wire. Unknown fields are refused."""
+"""The request bodies. Unknown fields are rejected."""
 
 from typing import Annotated, Final
 
@@ -36,7 +36,7 @@ def _id(text: str) -> str:
 
 def _price(amount: Money) -> Money:
     if not _LOWEST_PRICE <= amount <= _HIGHEST_PRICE:
-        raise ValueError(f"from {_LOWEST_PRICE} to {_HIGHEST_PRICE}")
+        raise ValueError(f"must be from {_LOWEST_PRICE} to {_HIGHEST_PRICE}")
     return amount
 
 
@@ -51,7 +51,7 @@ Email = Annotated[
     Field(
         max_length=254,
         examples=["ada@example.com"],
-        description="With a domain of two labels or more; no quoted local part, no address literal.",
+        description="The domain needs at least two labels; no quoted local part, no address literal.",
         json_schema_extra={"format": "email"},
     ),
     AfterValidator(_storable),
@@ -92,26 +92,26 @@ class Body(BaseModel):
     )
 
     def names(self) -> int:
-        """How many names stand in its JSON: every field is required, and nothing else is allowed."""
+        """The number of names in its JSON: every field is required, and nothing else is allowed."""
         return len(type(self).model_fields)
 
 
 class CustomerDetails(Body):
-    """A customer's name and address, both personal data."""
+    """A customer's name and email address, both personal data."""
 
     name: Name
     email: Email
 
 
 class ProductOffer(Body):
-    """A product's name and the price of one."""
+    """A product's name and unit price."""
 
     name: Name
     price: Price
 
 
 class OrderLine(Body):
-    """So many of one product."""
+    """A quantity of one product."""
 
     product_id: Id
     quantity: Annotated[int, Field(ge=1, le=1000)]
@@ -119,21 +119,21 @@ class OrderLine(Body):
 
 def _each_once(lines: list[OrderLine]) -> list[OrderLine]:
     if len({line.product_id for line in lines}) < len(lines):
-        raise ValueError("each product may stand in one item only")
+        raise ValueError("each product may appear in one item only")
     return lines
 
 
 class NewOrder(Body):
-    """What a customer orders; prices are the products' at that moment."""
+    """What a customer orders, at the products' current prices."""
 
     items: Annotated[
         list[OrderLine],
-        Field(min_length=1, max_length=100, description="Each product stands in one item only."),
+        Field(min_length=1, max_length=100, description="Each product may appear in one item only."),
         AfterValidator(_each_once),
     ]
 
     def names(self) -> int:
-        """Its own, and two of each line."""
+        """`items`, and two names per line."""
         return 1 + 2 * len(self.items)
 
 
@@ -144,12 +144,12 @@ class Cancellation(Body):
 
 
 class Shipment(Body):
-    """How a shipped order can be followed."""
+    """How a shipped order can be tracked."""
 
     tracking_number: Tracking
 
 
 class KeyRequest(Body):
-    """Whose personal data is to be read."""
+    """The customers whose keys are requested."""
 
     customer_ids: Annotated[list[Id], Field(max_length=1000)]

@@ -1,4 +1,4 @@
-"""The commands of the contract: who may send them, what they ask of which aggregate."""
+"""The commands of the contract: who may send them, and what they ask of which aggregate."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -26,11 +26,11 @@ from shared.problems import VALIDATION, Problem
 
 _ORDER_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NO_ORDER: Final = "-"
-"""Stands for every id that no order can have, so that the store need not be asked for odd ones."""
+"""Replaces every id that no order can have, so that malformed ids never reach the store."""
 
 
 class Asked(NamedTuple):
-    """A decision to be taken on the stream of `subject`, an id just made when it `begins`."""
+    """A decision to make on the stream of `subject`; with `begins`, that id is new."""
 
     subject: str
     decide: Callable[[Any, Facts], Sequence[Event]]
@@ -60,7 +60,7 @@ class Route:
 
 
 def _anyone(caller: Principal, subject: str) -> None:
-    """Who it is will be seen when it is decided."""
+    """Any authenticated caller; the decision checks who it is."""
 
 
 def _staff(caller: Principal, subject: str) -> None:

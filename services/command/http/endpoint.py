@@ -1,4 +1,4 @@
-"""The way of a command through HTTP: who, may it, what, and then the store's answer."""
+"""Takes a command through HTTP: authentication, authorization, parsing, then the store's answer."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -37,11 +37,11 @@ from shared.problems import MEDIA_TYPE, Kind, Problem, overloaded, send_bytes, u
 from shared.telemetry import request_id, traceparent
 
 KEY_REUSED = Kind(422, "idempotency-key-reused", "The Idempotency-Key was used for another request")
-CONTENDED = Kind(409, "stream-contended", "Others kept changing the same thing")
+CONTENDED = Kind(409, "stream-contended", "Too many concurrent changes")
 
 
 class CommandEndpoint:
-    """Serves one route. Problems are told in the contract's order."""
+    """Serves one route. If several problems apply, the first in the contract's order is reported."""
 
     def __init__(
         self, route: Route, store: CommandStore, authenticator: Authenticator, outcomes: Counter
@@ -50,7 +50,7 @@ class CommandEndpoint:
         self._store = store
         self._authenticator = authenticator
         self._outcomes = outcomes
-        # the library's look-up by labels takes longer than everything else about counting
+        # the library's lookup by labels costs more than the rest of counting
         self._by_status: dict[int, Counter] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +103,7 @@ class CommandEndpoint:
         try:
             return await self._store.execute(command)
         except KeyReusedError:
-            raise Problem(KEY_REUSED, "Take a new key for a new request.") from None
+            raise Problem(KEY_REUSED, "Use a new key for a new request.") from None
         except ContendedError:
             raise Problem(CONTENDED, "Nothing was changed; try again.") from None
         except StoreOverloadedError:
@@ -133,5 +133,8 @@ async def _send(send: Send, executed: Executed) -> None:
 def outcome_counter(registry: CollectorRegistry) -> Counter:
     """`command_outcomes_total` by command and status."""
     return Counter(
-        "command_outcomes", "Commands that were decided.", ["command", "status"], registry=registry
+        "command_outcomes",
+        "Commands that reached an outcome, replays included.",
+        ["command", "status"],
+        registry=registry,
     )

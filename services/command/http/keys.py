@@ -1,4 +1,4 @@
-"""`POST /personal-data-keys`: hands customers' keys to those who were granted them."""
+"""`POST /personal-data-keys`: returns customers' keys to callers with the role `personal-data`."""
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -12,7 +12,7 @@ from shared.problems import send_bytes, unavailable
 
 
 class PersonalDataKeys:
-    """The keys of up to 1000 customers at once; null for whoever has none (any more)."""
+    """The keys of up to 1000 customers at a time; null for those without one."""
 
     def __init__(self, store: CommandStore, authenticator: Authenticator) -> None:
         self._store = store

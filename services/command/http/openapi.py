@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, from the table of commands and the types of their bodies."""
+"""The OpenAPI 3.1 document, built from the table of commands and their body types."""
 
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, Final
@@ -27,10 +27,10 @@ from shared.problems import (
 
 _REF: Final = "#/components/schemas/{model}"
 _SUMMARIES: Final = {
-    "placeOrder": "Place an order of 1 to 100 products at today's prices",
+    "placeOrder": "Place an order of 1 to 100 products at current prices",
     "cancelOrder": "Cancel a pending order",
     "shipOrder": "Ship a pending order",
-    "putCustomer": "Register a customer, or change its name or address",
+    "putCustomer": "Register a customer, or change its name or email address",
     "eraseCustomer": "Erase a customer: its personal data becomes unreadable everywhere",
     "putProduct": "List a product, rename it, change its price, or list it again",
     "delistProduct": "Delist a product",
@@ -46,18 +46,18 @@ _DOMAIN: Final[dict[str, tuple[Kind, ...]]] = {
 }
 _RESTRICTED: Final = frozenset({"shipOrder", "putCustomer", "eraseCustomer", "putProduct", "delistProduct"})
 _KEPT: Final = frozenset({404, 409, 412, 422})
-"""The refusals that are answered again to the same request with the same key."""
+"""Problems with these statuses may be replayed to the same request with the same key."""
 _EVERY: Final = (
     {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "Comes back when it is sane, up to 128 characters; else the answer has another.",
+        "description": "Returned if valid, up to 128 characters; otherwise the response has a new one.",
         "schema": {"type": "string"},
     },
     {
         "name": "traceparent",
         "in": "header",
-        "description": "W3C trace context; travels with the events.",
+        "description": "W3C trace context; passed on with the events.",
         "schema": {"type": "string"},
     },
 )
@@ -92,12 +92,12 @@ def document() -> dict[str, Any]:
             "schemas": {**schemas["$defs"], "Problem": _problem_schema(), "KeysAnswer": _keys_answer()},
             "headers": {
                 "RequestId": {
-                    "description": "The caller's, when sane.",
+                    "description": "The caller's, if valid.",
                     "schema": {"type": "string"},
                     "required": True,
                 },
                 "IdempotentReplayed": {
-                    "description": "`true` when an earlier request with the key was answered so.",
+                    "description": "`true` if this is the response to an earlier request with the same key.",
                     "schema": {"const": "true"},
                 },
                 "RetryAfter": {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}},
@@ -144,7 +144,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             {
                 "name": "If-Match",
                 "in": "header",
-                "description": 'The version the stream must have, as in "3"; "0": none yet; *: any.',
+                "description": 'The required stream version, as in "3"; "0": must not exist; *: must exist.',
                 "schema": {"type": "string", "pattern": '^(\\*|"(0|[1-9][0-9]{0,99})")$'},
             }
         )
@@ -152,7 +152,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "The same request with the same key is answered the same, for 24 hours at least.",
+            "description": "The same request with the same key gets the same response for at least 24 hours.",
             "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
         }
     )
@@ -183,7 +183,7 @@ def _accepted(route: Route) -> dict[str, Any]:
     }
     example = {name: _EXAMPLES[route.thing], "version": 1}
     return {
-        "description": "The events, if any, are durably committed; `version` is the stream's now.",
+        "description": "The events, if any, are durably committed; `version` is the stream's after them.",
         "headers": {
             **_REQUEST_ID,
             **_REPLAYED,
@@ -289,11 +289,15 @@ def _keys() -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": _REF.format(model="KeysAnswer")}}}
     return {
         "operationId": "personalDataKeys",
-        "summary": "The keys of customers' personal data, for the role personal-data; null after an erasure",
+        "summary": "Keys to customers' personal data, for the role personal-data; null where there is none",
         "tags": ["personal data"],
         "requestBody": _body("KeyRequest"),
         "responses": {
-            "200": {"description": "A key for each.", "headers": _REQUEST_ID, "content": content},
+            "200": {
+                "description": "A key or null for each customer.",
+                "headers": _REQUEST_ID,
+                "content": content,
+            },
             **_problems(kinds),
         },
     }
@@ -336,10 +340,10 @@ def _open_paths() -> dict[str, Any]:
         "/openapi.json": _open("This document", "openapi"),
         "/docs": _open("This document as a page", "docs", "text/html"),
         "/docs/topics": _open("The AsyncAPI document as a page", "topics", "text/html"),
-        "/": _open("Where everything is", "index"),
-        "/health/live": _open("Whether the process lives", "live"),
+        "/": _open("Links to the documentation, schemas, health and metrics", "index"),
+        "/health/live": _open("Whether the process is alive", "live"),
         "/health/ready": _open(
             "Whether commands can be executed", "ready", problems=_problems([UNAVAILABLE])
         ),
-        "/metrics": _open("Figures for Prometheus", "metrics", "text/plain"),
+        "/metrics": _open("Prometheus metrics", "metrics", "text/plain"),
     }

@@ -1,4 +1,4 @@
-"""What anyone may read without a token: the index, the API's documents, the events' schemas."""
+"""What is served without a token: the index, the API documents, the event schemas."""
 
 from functools import cache
 from typing import Final
@@ -32,7 +32,7 @@ async def _send(scope: Scope, send: Send, body: bytes, content_type: bytes = b"a
 
 
 async def index(scope: Scope, receive: Receive, send: Send) -> None:
-    """Where everything else is."""
+    """Links to the documentation, schemas, health and metrics."""
     await _send(scope, send, _INDEX)
 
 
@@ -52,7 +52,7 @@ async def asyncapi(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def topics_page(scope: Scope, receive: Receive, send: Send) -> None:
-    """The same as a page: no script, nothing fetched."""
+    """The AsyncAPI document as a page: no scripts, nothing fetched."""
     head = scope["method"] == "HEAD"
     headers = [*_FOR_A_WHILE, (b"content-security-policy", _PAGE_POLICY)]
     body = asyncapi_page()
@@ -67,5 +67,5 @@ async def event_schema(scope: Scope, receive: Receive, send: Send) -> None:
     if version.isascii() and version.isdigit() and len(version) < 10 and not version.startswith("0"):
         found = schema(parameters["type"], int(version))
     if found is None:
-        raise Problem(NOT_FOUND, "No event has this schema.")
+        raise Problem(NOT_FOUND, "There is no such event type or version.")
     await _send(scope, send, found, b"application/schema+json")

@@ -1,4 +1,4 @@
-"""Reads requests: bodies within bounds, then the headers that qualify a command."""
+"""Reads requests: bodies of limited size, then the headers that qualify a command."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from shared.problems import (
 
 LONGEST_BODY: Final = 1024 * 1024
 INVALID_IF_MATCH: Final = Kind(400, "invalid-if-match", "The If-Match header cannot be used here")
-INVALID_IDEMPOTENCY_KEY: Final = Kind(400, "invalid-idempotency-key", "The Idempotency-Key cannot be used")
+INVALID_IDEMPOTENCY_KEY: Final = Kind(400, "invalid-idempotency-key", "The Idempotency-Key is invalid")
 
 _JSON_TYPE: Final = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
 _VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,99})"')
@@ -34,26 +34,26 @@ B = TypeVar("B", bound=Body)
 
 
 class Headers:
-    """A request's headers by their names in lower case."""
+    """A request's headers by lower-case name."""
 
     def __init__(self, scope: Scope) -> None:
         self._given = scope["headers"]
         self._by_name = dict(self._given)
 
     def get(self, name: bytes) -> bytes | None:
-        """The value of a header, or None; of several, the last."""
+        """The value of a header, or None; the last one if it is repeated."""
         return self._by_name.get(name)
 
     def only(self, name: bytes, otherwise: Kind) -> bytes | None:
-        """The same, but raises the problem `otherwise` when there are several."""
+        """The same, but raises the problem `otherwise` if the header is repeated."""
         value = self._by_name.get(name)
         if value is not None and sum(given == name for given, _ in self._given) > 1:
-            raise Problem(otherwise, "The header stands there more than once.")
+            raise Problem(otherwise, "The header appears more than once.")
         return value
 
 
 async def read_body(headers: Headers, receive: Receive) -> bytes:
-    """The whole body; a 413 when it is over 1 MiB."""
+    """The whole body; raises a 413 if it is over 1 MiB."""
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > LONGEST_BODY:
         _too_large()
@@ -69,16 +69,16 @@ async def read_body(headers: Headers, receive: Receive) -> bytes:
         if not message.get("more_body", False):
             return bytes(parts)
         message = await receive()
-    raise Problem(BAD_REQUEST, "The body broke off.")
+    raise Problem(BAD_REQUEST, "The body ended early.")
 
 
 def _too_large() -> NoReturn:
-    # the connection stays open: closed under a caller that still sends, it would be reset and the answer lost
-    raise Problem(BODY_TOO_LARGE, "A body has at most 1 MiB.")
+    # leave the connection open: closing it on a caller that is still sending would lose the response
+    raise Problem(BODY_TOO_LARGE, "The body may be at most 1 MiB.")
 
 
 def require_json(headers: Headers) -> None:
-    """A 415 unless the body is said to be plain JSON in UTF-8."""
+    """Raises a 415 unless the headers declare plain JSON in UTF-8."""
     content_type = headers.get(b"content-type")
     encoding = headers.get(b"content-encoding")
     if content_type != b"application/json" and (
@@ -90,25 +90,25 @@ def require_json(headers: Headers) -> None:
 
 
 def parse(model: type[B], body: bytes) -> B:
-    """The body as `model`; a 400 when it is no JSON, a 422 when it is other JSON than that."""
+    """The body as `model`; raises a 400 if it is not JSON, a 422 if it is not valid for `model`."""
     try:
         parsed = model.model_validate_json(body)
     except ValidationError as error:
         require_wellformed(body)
         raise _misfit(error) from None
     names = parsed.names()
-    # a name needs its colon: where there are no more colons than names, none stands there twice
-    if body.count(b":") != names and len(_NAMES.findall(body)) != names:  # or a text looks like a name
+    # every name is followed by a colon: with no more colons than expected names, none is repeated
+    if body.count(b":") != names and len(_NAMES.findall(body)) != names:  # or a string looks like a name
         _refuse_repeated_names(body)
     return parsed
 
 
 def require_wellformed(body: bytes) -> None:
-    """A 400 unless the bytes are JSON (RFC 8259) in UTF-8."""
+    """Raises a 400 unless the bytes are JSON (RFC 8259) in UTF-8."""
     if not body.strip(b" \t\r\n"):
         raise Problem(MALFORMED_JSON, "The body is empty.")
     try:
-        # numbers may be as long as they like: nobody computes with them
+        # the values are unused, so numbers of any length are accepted
         json.loads(body.decode(), parse_constant=_no_constant, parse_int=len, parse_float=len)
     except UnicodeDecodeError:
         raise Problem(MALFORMED_JSON, "The body is not UTF-8.") from None
@@ -124,19 +124,19 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse_repeated_names(body: bytes) -> None:
-    require_wellformed(body)  # the parser only skims a value that a later one of the same name replaces
+    require_wellformed(body)  # the parser only skims values that a later duplicate name replaces
     found = list(_repeated(json.loads(body, object_pairs_hook=_Pairs)))
     if found:
-        detail = "the name stands there more than once"
+        detail = "the name appears more than once"
         raise _told([{"pointer": pointer(place), "detail": detail} for place in found])
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as it stands there, with every name."""
+    """An object as its name-value pairs, duplicates included."""
 
 
 def _repeated(value: Any, place: Sequence[int | str] = ()) -> Iterator[Sequence[int | str]]:
-    """Where names stand that their object has more than once."""
+    """The paths of names that appear more than once in their object."""
     inside: Iterable[tuple[int | str, Any]] = ()
     if isinstance(value, _Pairs):
         inside = value
@@ -164,7 +164,7 @@ def _told(errors: Sequence[Mapping[str, str]]) -> Problem:
 
 
 def expected_version(headers: Headers) -> int | Literal["*"] | None:
-    """What `If-Match` asks for: a version, `*` or nothing; a 400 for anything else."""
+    """What `If-Match` asks for: a version, `*` or nothing; raises a 400 for anything else."""
     value = headers.only(b"if-match", INVALID_IF_MATCH)
     if value is None:
         return None
@@ -173,12 +173,12 @@ def expected_version(headers: Headers) -> int | Literal["*"] | None:
         return "*"
     match = _VERSION.fullmatch(value)
     if match is None:
-        raise Problem(INVALID_IF_MATCH, 'If-Match takes one version of the stream, as in "3", or *.')
+        raise Problem(INVALID_IF_MATCH, 'If-Match takes one stream version, as in "3", or *.')
     return int(match[1])
 
 
 def idempotency_key(headers: Headers) -> str | None:
-    """The caller's `Idempotency-Key`; a 400 when it is not 1 to 255 visible ASCII characters."""
+    """The caller's `Idempotency-Key`; raises a 400 if it is not 1 to 255 visible ASCII characters."""
     value = headers.only(b"idempotency-key", INVALID_IDEMPOTENCY_KEY)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""All that the command service answers, by path and method."""
+"""Everything the command service serves, by path and method."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Mapping
@@ -21,7 +21,7 @@ from shared.telemetry import name_route
 
 
 class Methods:
-    """One path, one handler per method. HEAD is answered where GET is."""
+    """One path, one handler per method. HEAD is served wherever GET is."""
 
     def __init__(self, handlers: Mapping[str, ASGIApp]) -> None:
         self._handlers: Final = dict(handlers)
@@ -38,7 +38,7 @@ class Methods:
 
 
 class FixedPaths:
-    """Answers paths without parameters by one look-up; all others are `router`'s, which tries one by one."""
+    """Serves paths without parameters after one lookup; `router`, which tries each route, serves the rest."""
 
     def __init__(self, handlers: Mapping[str, ASGIApp], router: ASGIApp) -> None:
         self._handlers = handlers
@@ -59,7 +59,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def routes(store: CommandStore, authenticator: Authenticator, registry: CollectorRegistry) -> ASGIApp:
-    """The router; what goes wrong below it is raised as `Problem`."""
+    """The router; errors that callers should see are raised as `Problem`."""
     outcomes = outcome_counter(registry)
     by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)
     for route in COMMANDS:

@@ -13,6 +13,9 @@ from services.command.relay.sql import sql
 from services.command.settings import RepublishSettings
 
 PAGE: Final = 1000
+"""Most events that are sent together."""
+WINDOW: Final = 10_000
+"""Positions that one statement looks at: it takes no longer where the topics have hardly an event."""
 Row = tuple[Any, ...]
 
 
@@ -21,25 +24,27 @@ class History:
 
     def __init__(self, connection: Connection, topics: Sequence[str], after: int) -> None:
         self._connection = connection
-        self._asked: dict[str, Any] = {"topics": list(topics), "after": after, "limit": PAGE}
+        self._topics = list(topics)
+        self._after = after
+        self._last = after
 
     async def measure(self) -> int:
-        """How many events there are at most; from now on, later ones do not count."""
-        cursor = await self._connection.execute(sql("history_size"), self._asked)
-        row = await cursor.fetchone()
+        """How many positions there are, of whatever topics; from now on, later ones do not count."""
+        row = await (await self._connection.execute(sql("last_position"))).fetchone()
         assert row is not None, "an aggregate has a row"
-        self._asked["last"] = row[1]
-        return int(row[0])
+        self._last = max(self._after, row[0])
+        return self._last - self._after
 
-    async def pages(self) -> AsyncIterator[list[Row]]:
-        """Rows as `load_oldest.sql` gives them."""
-        while True:
-            cursor = await self._connection.execute(sql("history_page"), self._asked)
-            rows = await cursor.fetchall()
-            if not rows:
-                return
-            yield rows
-            self._asked["after"] = rows[-1][0]
+    async def pages(self) -> AsyncIterator[tuple[int, list[Row]]]:
+        """How many positions were passed, and the rows found there, as `load_oldest.sql` gives them."""
+        while self._after < self._last:
+            upto = min(self._after + WINDOW, self._last)
+            asked = {"topics": self._topics, "after": self._after, "upto": upto, "limit": PAGE}
+            rows = await (await self._connection.execute(sql("history_page"), asked)).fetchall()
+            # behind a full page there may be more in its window
+            end = rows[-1][0] if len(rows) == PAGE else upto
+            passed, self._after = end - self._after, end
+            yield passed, rows
 
 
 class Writer:

@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.command.relay.outbox import COUNTED
+
 _SIZES: Final = (1, 4, 16, 64, 256, 512, 1024, 2048)
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -16,7 +18,10 @@ class RelayMetrics:
             "relay_active", "1 where this process is the shard's publisher.", ["shard"], registry=registry
         )
         self.depth = Gauge(
-            "relay_outbox_events", "Events waiting in the outbox.", ["shard"], registry=registry
+            "relay_outbox_events",
+            f"Events waiting in the outbox; counted are the {COUNTED} oldest of all shards: more may wait.",
+            ["shard"],
+            registry=registry,
         )
         self.age = Gauge(
             "relay_outbox_oldest_seconds",

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from services.command.relay.connecting import Connection
 from services.command.relay.records import RefusedError
 from services.command.relay.sql import sql
+
+COUNTED: Final = 100_000
+"""Most rows that are counted: the publisher waits meanwhile, and after a long silence of Kafka's there may be
+tens of millions."""
 
 
 class Outbox:
@@ -35,8 +39,9 @@ class Outbox:
         return row[0], row[1], row[2]
 
     async def depth(self) -> tuple[int, float]:
-        """How many events wait, and for how many seconds the oldest has."""
-        row = await (await self._reading.execute(sql("outbox_depth"), self._shard)).fetchone()
+        """How many of the `COUNTED` oldest are the shard's, and how many seconds its oldest has waited."""
+        asked = {**self._shard, "counted": COUNTED}
+        row = await (await self._reading.execute(sql("outbox_depth"), asked)).fetchone()
         assert row is not None, "an aggregate has a row"
         return row[0], max(0.0, row[1])
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
 from services.command.relay.connecting import Connection, connect
-from services.command.relay.history import History, Writer
+from services.command.relay.history import History, Row, Writer
 from services.command.relay.incarnations import TopicRemadeError
 from services.command.relay.locks import Gate, stay_alive
 from services.command.relay.outbox import put_aside
@@ -46,6 +46,7 @@ class Republish:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("positions"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -73,17 +74,22 @@ class Republish:
 
     async def _refill(self, topics: Sequence[str]) -> None:
         async with self._gate:
+            history = History(self._reading, topics, 0)
+            # what can fail before anything is deleted should
+            task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())
             await self._clear(topics)
             await self._writer.see_topics(self._cluster)
-            history = History(self._reading, topics, 0)
-            task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())
-            async for rows in history.pages():
-                for refused in await self._writer.send(rows):
-                    await put_aside(self._session, refused)
-                    _log.error("set aside with all that follows in its stream: %s", refused)
-                self._progress.advance(task, len(rows))
+            async for passed, rows in history.pages():
+                if rows:
+                    await self._refill_page(rows)
+                self._progress.advance(task, passed)
             ids = [self._writer.incarnations[topic].id for topic in topics]
             await self._session.execute(sql("complete_incarnations"), {"incarnations": ids})
+
+    async def _refill_page(self, rows: Sequence[Row]) -> None:
+        for refused in await self._writer.send(rows):
+            await put_aside(self._session, refused)
+            _log.error("set aside with all that follows in its stream: %s", refused)
 
     async def _clear(self, topics: Sequence[str]) -> None:
         partitions = {topic: self._writer.incarnations.partitions[topic] for topic in topics}
@@ -96,12 +102,16 @@ class Republish:
     async def _repeat(self, topics: Sequence[str], after: int) -> None:
         history = History(self._reading, topics, after)
         task = self._progress.add_task(f"repeating {', '.join(topics)}", total=await history.measure())
-        async for rows in history.pages():
-            async with self._gate:
-                for refused in await self._writer.send(rows):
-                    # it was published once: what follows it may go out
-                    _log.error("not repeated: %s", refused)
-            self._progress.advance(task, len(rows))
+        async for passed, rows in history.pages():
+            if rows:  # else nobody needs to make way
+                await self._repeat_page(rows)
+            self._progress.advance(task, passed)
+
+    async def _repeat_page(self, rows: Sequence[Row]) -> None:
+        async with self._gate:
+            for refused in await self._writer.send(rows):
+                # it was published once: what follows it may go out
+                _log.error("not repeated: %s", refused)
 
 
 async def _run(settings: RepublishSettings, topics: Sequence[str], after: int) -> None:

@@ -1,4 +1,4 @@
-"""Tells the relay that there is something in the outbox: after the commit, on a connection of its own."""
+"""Notifies the relay of new outbox rows: after the commit, on a connection of its own."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """`NOTIFY outbox`, at most once a millisecond, and once in five while one commit follows the other.
+    """`NOTIFY outbox`, at most once per millisecond, backing off to once per 5 ms under steady commits.
 
-    Each takes the API's core as long as an order does. A lost one costs latency only: the relay looks anyway.
+    Each costs the API as much CPU time as an order. A lost one only costs latency: the relay also polls.
     """
 
     def __init__(self, url: str) -> None:
@@ -24,7 +24,7 @@ class Announcer:
         self._due = asyncio.Event()
 
     def announce(self) -> None:
-        """Something was committed."""
+        """Announce that something was committed."""
         self._due.set()
 
     async def run(self) -> None:

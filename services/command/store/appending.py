@@ -1,4 +1,4 @@
-"""Stores what a batch of commands came to, in one round trip and one transaction."""
+"""Stores the outcome of a batch of commands, in one round trip and one transaction."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from services.command.store.loading import Picture
 from services.command.store.sql import sql
 
 Loss = Literal["stale", "key", "conflict"]
-"""Why a command was not stored: facts changed, its idempotency key is taken, its stream is elsewhere."""
+"""Why a command was not stored: facts changed, its idempotency key is taken, its stream has moved on."""
 
 _TABLES: Final = ("keys", "firsts", "rest", "products", "customers", "offers", "registrations", "secrets")
 Tables = dict[str, list[dict[str, Any]]]
-"""Rows by the parameter of `append_batch` that they are for."""
+"""Rows by the `append_batch` parameter they belong to."""
 
 
 async def append(connection: Connection, verdicts: Sequence[Verdict], picture: Picture) -> dict[int, Loss]:
-    """Store each verdict all or none; why some were not, by their index. Committed when this returns.
+    """Store each verdict as a whole; returns why some were not, by index. Committed when this returns.
 
     Raises psycopg's errors; with `LockNotAvailable` or `DeadlockDetected` nothing was stored.
     """
@@ -32,7 +32,7 @@ async def append(connection: Connection, verdicts: Sequence[Verdict], picture: P
 
 
 def parameters(verdicts: Sequence[Verdict], picture: Picture) -> dict[str, str | None]:
-    """What `append_batch` takes: a table is one JSON array, dumped at once, and not an array per column.
+    """The parameters of `append_batch`: each table is one JSON array rather than an array per column.
 
     The driver dumps arrays in Python, value by value, which took longer than deciding.
     """
@@ -92,7 +92,7 @@ def _add_key(tables: Tables, index: int, verdict: Verdict, picture: Picture) -> 
 
 
 def _fingerprint(full: bytes, state: object) -> bytes:
-    """No digest of what was sent for an erased customer is kept: a name can be guessed at."""
+    """Keep no digest of what was sent for an erased customer: the name could be guessed from it."""
     return full[:ROUTE_FINGERPRINT_BYTES] if isinstance(state, customers.Erased) else full
 
 

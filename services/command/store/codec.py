@@ -1,4 +1,4 @@
-"""Between the domain's events and states, in clear, and what is stored of them."""
+"""Converts between the domain's events and states, in plaintext, and their stored form."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ _PERSONAL_TYPES: Final = frozenset({CustomerRegistered.__name__, CustomerDetails
 
 
 class MissingKeyError(Exception):
-    """A personal field was to be written for a customer that has no key."""
+    """A personal field cannot be encrypted: its customer has no key."""
 
 
 def _sealed(values: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
@@ -36,16 +36,16 @@ def encode_event(event: Event, key: bytes | None) -> bytes:
 
 
 def decode_event(event_type: str, schema_version: int, data: dict[str, Any], key: bytes | None) -> Event:
-    """A stored event in its newest shape, in clear."""
+    """A stored event in its newest version, decrypted."""
     data = upcast(event_type, schema_version, data)
     return load_data(event_type, _opened(data, key) if event_type in _PERSONAL_TYPES else data)
 
 
 def encode_state(dumped: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
-    """A snapshot as it is stored. No aggregate but the customer's has fields of these names."""
+    """A snapshot as stored. Only a customer's state has fields of the names in `PERSONAL_FIELDS`."""
     return _sealed(dumped, key) if any(name in dumped for name in PERSONAL_FIELDS) else dict(dumped)
 
 
 def decode_state(stored: Mapping[str, Any], key: bytes | None) -> dict[str, Any]:
-    """A snapshot in clear."""
+    """A snapshot, decrypted."""
     return _opened(stored, key)

@@ -1,7 +1,7 @@
-"""What the store is asked and what it answers: the words between HTTP and the event store.
+"""What goes into the store and what comes out: the types between HTTP and the event store.
 
-Each command makes one or several of each of these: they are named tuples, or not frozen, because to make a
-frozen dataclass takes three times as long.
+Those created for every command are named tuples or unfrozen dataclasses: creating a frozen dataclass takes
+three times as long.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ ROUTE_FINGERPRINT_BYTES: Final = 16
 
 
 class Needs(NamedTuple):
-    """The write-side facts that a decision wants to know."""
+    """The write-side facts that a decision needs."""
 
     products: tuple[str, ...] = ()
     customer: str | None = None
@@ -33,8 +33,8 @@ NO_NEEDS: Final = Needs()
 class Idempotency:
     """A caller's key for one request.
 
-    `fingerprint` digests all that makes it the same request: the route in `ROUTE_FINGERPRINT_BYTES`, then
-    the body.
+    `fingerprint` tells whether a request is the same: a digest of method, path and `If-Match`
+    (`ROUTE_FINGERPRINT_BYTES` long), then one of the body.
     """
 
     user_id: str
@@ -43,7 +43,7 @@ class Idempotency:
 
 
 class Accepted(NamedTuple):
-    """Its events, if any, are durably committed; `version` is the stream's afterwards."""
+    """The domain accepted; `version` is the stream's after the events, if any."""
 
     version: int
     subject: str
@@ -58,7 +58,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class VersionMismatch:
-    """`If-Match` named another version than the stream's, which is `actual`."""
+    """`If-Match` does not match the stream's version, which is `actual`."""
 
     actual: int
 
@@ -67,7 +67,7 @@ Decided: TypeAlias = Accepted | Rejected | VersionMismatch
 
 
 class Answer(NamedTuple):
-    """What the caller is told, now and under the same idempotency key later."""
+    """What the caller gets, now and later under the same idempotency key."""
 
     status: int
     body: bytes
@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
 
 class Executed(NamedTuple):
-    """An answer; `replayed` when an earlier request with the same key was given it first."""
+    """An answer; `replayed` if an earlier request with the same key got it first."""
 
     answer: Answer
     replayed: bool
@@ -86,9 +86,8 @@ class Command(Generic[S]):
     """One command on one stream.
 
     `decide` is pure and raises a domain `Rejection`; it may be called several times. `expected` is the
-    version the stream must have (`"*"`: any but none). `answer` turns the outcome into what the caller is
-    told. `received_at` is when the request arrived. With `begins`, the stream's id was made for it: there is
-    nothing to load.
+    version the stream must be at (`"*"`: any but 0). `answer` turns the outcome into what the caller gets.
+    `received_at` is when the request arrived. With `begins`, the stream's id is new: nothing to load.
     """
 
     category: Category

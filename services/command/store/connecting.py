@@ -1,4 +1,4 @@
-"""Connections to the event store, and the end of those that were lost."""
+"""Connections to the event store, and ending the backends of lost ones."""
 
 from typing import Final
 from uuid import uuid4
@@ -19,12 +19,12 @@ _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)
 
 
 def backoff(tries: int) -> float:
-    """Seconds to wait before the next attempt to connect, after so many that failed."""
+    """Seconds to wait before connecting again, after `tries` failed attempts."""
     return _BACKOFF_SECONDS[min(tries, len(_BACKOFF_SECONDS) - 1)]
 
 
 def conninfo(url: str, *, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> str:
-    """`url` with bounds on every wait. Its application name is unique: its backends can be found again."""
+    """`url` with bounds on every wait, and a unique application name by which its backends can be found."""
     return make_conninfo(
         url,
         application_name=f"command-{uuid4().hex}",
@@ -39,17 +39,17 @@ def conninfo(url: str, *, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> str:
 
 
 async def connect(url: str) -> Connection:
-    """One connection of our own."""
+    """Open a connection outside of any pool."""
     return await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
 
 
 def backend_of(connection: Connection) -> tuple[int, str]:
-    """How the server knows this connection: process id and application name."""
+    """How the server identifies this connection: process id and application name."""
     return connection.info.backend_pid, connection.info.parameter_status("application_name") or ""
 
 
 async def end_backend(connection: Connection, backend: tuple[int, str]) -> None:
-    """Make sure that a lost connection's backend works no more: what it committed is visible now."""
+    """Terminate a lost connection's backend: on return it has ended, and what it committed is visible."""
     pid, name = backend
     parameters = {"pid": pid, "application_name": name}
     while await (await connection.execute(sql("end_backend"), parameters)).fetchone() is not None:

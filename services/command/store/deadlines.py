@@ -1,4 +1,4 @@
-"""Ends the waiting of callers whose answer does not come in time."""
+"""Fails commands that are not answered in time."""
 
 import asyncio
 import time
@@ -11,17 +11,17 @@ _LOOK_SECONDS: Final = 0.1
 
 
 class Deadlines:
-    """Looks at who has waited longest, ten times a second: a timer for each took a twentieth of an order."""
+    """Checks deadlines ten times a second: a timer per command cost a twentieth of an order's time."""
 
     def __init__(self) -> None:
         self._watched: dict[Pending, float] = {}  # in the order of their deadlines
 
     def watch(self, pending: Pending) -> None:
-        """Have its caller told that the store is away, unless it has its answer by then."""
+        """Fail `pending` as unavailable, unless it is answered by its deadline."""
         self._watched[pending] = time.monotonic() + _ANSWER_SECONDS
 
     def forget(self, pending: Pending) -> None:
-        """Its caller has its answer, or went away."""
+        """Stop watching `pending`: its caller has the answer, or is gone."""
         self._watched.pop(pending, None)
 
     async def run(self) -> None:

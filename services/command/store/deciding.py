@@ -1,4 +1,4 @@
-"""Decides a loaded command: what is to be stored for it and what its caller will be told."""
+"""Decides a loaded command: what to store for it and what to answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from shared.times import rfc3339
 
 
 class StoredEvent(NamedTuple):
-    """One row to be; `data` is JSON."""
+    """A row to insert; `data` is JSON."""
 
     version: int
     event_id: str
@@ -28,10 +28,10 @@ class StoredEvent(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """What a command comes to: its answer, and what must be stored for it, all or none.
+    """The outcome of a command: its answer, and what must be stored for it, all or nothing.
 
-    `new_key` is a customer's first key, `erases` takes it away. `state` is the stream's after the events.
-    `occurred_at` is a time as it stands on every wire, `metadata` plain JSON values.
+    `new_key` is a customer's first key, `erases` deletes it. `state` is the stream's after the events.
+    `occurred_at` is an RFC 3339 time, `metadata` plain JSON values.
     """
 
     command: Command[Any]
@@ -51,14 +51,14 @@ class Verdict:
 
 
 class GuessedError(Exception):
-    """The facts must be read before somebody is refused on them."""
+    """The facts must be read before a command is rejected because of them."""
 
 
 def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
-    """Decide on what the store held; `now` is the time of the events, unless the stream is ahead of it.
+    """Decide on what the store held; the events' time is `now`, or the stream's last if that is later.
 
-    `now` has whole milliseconds. Raises `GuessedError` where a rejection would rest on facts that were not
-    read for this batch.
+    `now` has whole milliseconds. Raises `GuessedError` if a rejection would rest on facts that were not read
+    for this batch.
     """
     loaded = picture.streams[command.stream_id]
     mismatch = _mismatch(command, loaded.version)
@@ -67,7 +67,7 @@ def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
     except Rejection as rejection:
         if command.stream_id in picture.guessed:
             raise GuessedError from None
-        # what does not exist is told as such, whatever version was expected
+        # what does not exist is reported as such, whatever version was expected
         if mismatch is not None and not isinstance(rejection, NotThereError):
             return Verdict(command=command, answer=command.answer(mismatch))
         return Verdict(command=command, answer=command.answer(Rejected(rejection)))
@@ -100,9 +100,8 @@ def _to_store(
     kinds = set(map(type, events))
     key = keys.get(command.subject)
     fresh = None
-    if (
-        CustomerRegistered in kinds and key is None
-    ):  # a restore may have left the key of a stream that is gone
+    # a restore may have kept a key whose stream is gone
+    if CustomerRegistered in kinds and key is None:
         key = fresh = new_key()
     state = loaded.state
     rows = []

@@ -38,8 +38,8 @@ def _now() -> datetime:
 class CommandStore:
     """Executes commands on the event store. Enter it (`async with`) to start its writers.
 
-    `writers` connections turn the commands that arrive together into one transaction and one round trip;
-    each command keeps an outcome of its own. The database may be away, at the start too.
+    Each of the `writers` connections groups commands that arrive together into one transaction; each command
+    still has its own outcome. The database may be unavailable, even at startup.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class CommandStore:
             max_size=_POOL,
             open=False,
             timeout=3,
-            # attempts come ever more seldom, but once they are given up the next who asks makes a new one
+            # attempts back off; once they are given up, the next request for a connection starts over
             reconnect_timeout=1,
         )
         self._patience = Patience(self._pool, self._waiting, self._executor)
@@ -71,7 +71,7 @@ class CommandStore:
             Writer(url, self._waiting, self._patience, self._executor, self._metrics) for _ in range(writers)
         ]
         self._tasks: list[asyncio.Task[None]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # to ask for it takes a system call
+        self._loop: asyncio.AbstractEventLoop | None = None  # getting it each time takes a system call
         self._stopping = False
 
     def _executor(self, connection: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> Executor:
@@ -93,7 +93,7 @@ class CommandStore:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Answer what was taken, then let go of the database."""
+        """Answer the accepted commands, then close the connections."""
         await self.drain()
         for task in self._tasks:
             task.cancel()
@@ -102,23 +102,23 @@ class CommandStore:
         await self._pool.close()
 
     async def drain(self) -> None:
-        """Take no more commands, and wait until those that were taken are answered."""
+        """Accept no more commands, and wait until those accepted are answered."""
         self._stopping = True
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._waiting.drained()
         except TimeoutError:
-            pass  # its callers were told 503 long ago
+            pass  # the callers got a 503 long ago
 
     async def execute(self, command: Command[Any]) -> Executed:
-        """Decide `command` and store what it comes to, durably, or nothing at all.
+        """Decide `command` and store its outcome durably, or nothing at all.
 
         Raises `KeyReusedError`, `ContendedError`, `StoreOverloadedError` and
-        `StoreUnavailableError`; after the last, whether something was stored is not known.
+        `StoreUnavailableError`; after the last, it is unknown whether something was stored.
         """
         if self._stopping:
             raise StoreUnavailableError
-        assert self._loop is not None, "it is entered"
+        assert self._loop is not None, "the store must be entered first"
         pending = Pending(command, self._loop.create_future())
         self._waiting.put(pending)
         self._deadlines.watch(pending)
@@ -128,12 +128,12 @@ class CommandStore:
             self._deadlines.forget(pending)
 
     async def personal_data_keys(self, customer_ids: Sequence[str]) -> dict[str, dict[str, str] | None]:
-        """The keys of customers as JSON Web Keys; None where there is none (any more).
+        """The keys of customers as JSON Web Keys; None where there is none.
 
         Raises `StoreUnavailableError`.
         """
         try:
-            # a server that is frozen, or behind a dead link, keeps no timeout of its own
+            # a server that is frozen, or behind a dead link, does not enforce its own timeout
             async with asyncio.timeout(_ANSWER_SECONDS), self._pool.connection() as connection:
                 cursor = await connection.execute(
                     sql("load_personal_data_keys"), {"customers": list(customer_ids)}
@@ -144,12 +144,12 @@ class CommandStore:
         return {name: as_jwk(found[name]) if name in found else None for name in customer_ids}
 
     async def why_not_ready(self) -> str | None:
-        """Why commands cannot be executed now, in words fit for anybody's eyes, or None."""
+        """Why commands cannot be executed now, or None. Safe to show to anyone."""
         if not any(writer.connected for writer in self._writers):
-            return "the event store is away"
+            return "the event store is unavailable"
         try:
             async with self._pool.connection(timeout=1) as connection:
                 lacking = await missing(connection)
         except (psycopg.Error, PoolTimeout):
-            return "the event store is away"
-        return f"the event store lacks the migration {lacking[0]}" if lacking else None
+            return "the event store is unavailable"
+        return f"the event store lacks migration {lacking[0]}" if lacking else None

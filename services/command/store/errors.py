@@ -13,11 +13,11 @@ class KeyReusedError(StoreError):
 
 
 class ContendedError(StoreError):
-    """Others kept writing the same stream: the decision was overtaken too many times."""
+    """Concurrent changes overtook the decision too many times."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database is away. Whether something was written is not known: repeat with the same key."""
+    """The database is unavailable. It is unknown whether anything was written: repeat with the same key."""
 
 
 class StoreOverloadedError(StoreError):
@@ -25,15 +25,15 @@ class StoreOverloadedError(StoreError):
 
 
 def is_lock_wait(error: psycopg.Error) -> bool:
-    """Somebody else held a row for longer than we wait."""
+    """Another session held a row lock for longer than we wait."""
     return isinstance(error, pg.LockNotAvailable)
 
 
 def is_passing(error: psycopg.Error) -> bool:
-    """Nothing was written, and the same again may well succeed."""
+    """Nothing was written, and a retry may well succeed."""
     return isinstance(error, pg.DeadlockDetected | pg.SerializationFailure)
 
 
 def is_behind(error: psycopg.Error) -> bool:
-    """The database lacks a table or a function: this version's migrations are still to come."""
+    """The database lacks a table or a function: this version's migrations have not run yet."""
     return isinstance(error, pg.UndefinedTable | pg.UndefinedFunction)

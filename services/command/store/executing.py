@@ -1,7 +1,7 @@
 """Takes a batch of commands through load, decide and append on one connection.
 
-One command's misfortune is its own: whatever an append meets, the batch is split until only those that
-met it are left.
+A failing command does not affect the others: if a load or append fails, the batch is split until each
+failing command is on its own.
 """
 
 import logging
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Leftovers:
-    """Commands without an answer yet: to be decided `again`; or `locked` out by a stranger's row lock."""
+    """Commands not answered yet: to be decided `again`, or `locked` out by another session's row lock."""
 
     again: list[Pending] = field(default_factory=list)
     locked: list[Pending] = field(default_factory=list)
@@ -56,8 +56,8 @@ Pair = tuple[Pending, Verdict]
 class Executor:
     """Executes batches on one connection, one batch at a time.
 
-    `run` raises psycopg's error when the connection was lost: the commands that have no answer then are
-    to be run again, on another connection, once the lost one's backend has ended.
+    `run` raises psycopg's error if the connection is lost: the commands without an answer must then be run
+    again, on another connection, once the lost one's backend has ended.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Executor:
         self._lock_timeout_ms = lock_timeout_ms
 
     async def run(self, batch: Sequence[Pending]) -> Leftovers:
-        """Answer each command of `batch`, but for those left over. No two are of one stream."""
+        """Answer each command of `batch`, except those left over. No two may be of one stream."""
         leftovers = Leftovers()
         await self._run(batch, leftovers)
         return leftovers
@@ -118,7 +118,7 @@ class Executor:
         except psycopg.Error as error:
             if self._connection.closed:
                 raise
-            # the commands are answered; whoever loads the stream next saves it
+            # the commands are answered; the next load of the stream saves it
             _log.info("a snapshot was not saved: %s", type(error).__name__)
 
     def _decided(
@@ -126,10 +126,10 @@ class Executor:
     ) -> Verdict | None:
         try:
             verdict = decide(pending.command, picture, now)
-        except GuessedError:  # to be read first
+        except GuessedError:  # the facts must be read first
             self._again(pending, "stale", leftovers)
             return None
-        except MissingKeyError:  # erased between two reads; or a restore left the keys out
+        except MissingKeyError:  # erased between two reads; or a restore lacked the keys
             self._again(pending, "keyless", leftovers, StoreUnavailableError())
             return None
         except Exception as error:
@@ -172,7 +172,7 @@ class Executor:
             self._announce()
 
     async def _store_halves(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
-        """The lock has been waited for long enough: find out whose it is without making the rest wait."""
+        """Isolate the commands that fail; a short lock timeout keeps the rest from waiting with them."""
         middle = len(pairs) // 2
         await self._set_lock_timeout(min(_SPLIT_LOCK_TIMEOUT_MS, self._lock_timeout_ms))
         await self._store(pairs[:middle], picture, leftovers)
@@ -193,22 +193,22 @@ class Executor:
         if pending.tries < _TRIES:
             leftovers.again.append(pending)
         else:
-            _log.warning("a command was given up after %d tries: %s", pending.tries, reason)
+            _log.warning("gave up on a command after %d tries: %s", pending.tries, reason)
             pending.fail(in_the_end or ContendedError())
 
     def _give_up(self, pending: Pending, error: Exception, leftovers: Leftovers) -> None:
-        """One command alone met `error`, and nothing of it was stored."""
+        """Handle `error` of a single command, of which nothing was stored."""
         if isinstance(error, psycopg.Error) and is_lock_wait(error):
             self._metrics.lock_waits.inc()
             leftovers.locked.append(pending)
         elif isinstance(error, psycopg.Error) and is_passing(error):
             self._again(pending, "deadlock", leftovers)
         elif isinstance(error, UnknownEventError) or (isinstance(error, psycopg.Error) and is_behind(error)):
-            why = str(error).partition("\n")[0]  # and not the statement, which follows
-            _log.error("the event store is of another version than the code: %s", why)
+            why = str(error).partition("\n")[0]  # without the statement, which follows
+            _log.error("the event store and the code are of different versions: %s", why)
             pending.fail(StoreUnavailableError())
         elif isinstance(error, psycopg.OperationalError | psycopg.InternalError):
-            _log.error("the event store refuses to write: %s", type(error).__name__)
+            _log.error("the event store cannot execute commands: %s", type(error).__name__)
             pending.fail(StoreUnavailableError())
         else:
             _log.error("a command cannot be executed", exc_info=error)
@@ -216,7 +216,7 @@ class Executor:
 
 
 def _trace(verdict: Verdict, began_ns: int) -> None:
-    """The round trip and commit that made the events durable; the whole batch shared it."""
+    """Trace the round trip and commit that made the events durable; the whole batch shared it."""
     command = verdict.command
     attributes = {
         "db.system.name": "postgresql",
@@ -230,7 +230,7 @@ def _trace(verdict: Verdict, began_ns: int) -> None:
 
 
 def _settled(pending: Pending, picture: Picture) -> bool:
-    """Whether the answer was given before: by an attempt whose fate was unknown, or to the same key."""
+    """Whether it was answered before: by an attempt whose outcome was unknown, or under the same key."""
     for event_id, answer in pending.attempts.items():
         if event_id in picture.stored_events:
             pending.succeed(answer)
@@ -239,7 +239,7 @@ def _settled(pending: Pending, picture: Picture) -> bool:
     remembered = None if key is None else picture.remembered.get((key.user_id, key.key))
     if key is None or remembered is None:
         return False
-    # an erased customer's fingerprints are cut: what is left must match
+    # an erased customer's fingerprints are truncated: what is left must match
     if key.fingerprint.startswith(remembered.fingerprint):
         pending.succeed(remembered.answer, replayed=True)
     else:

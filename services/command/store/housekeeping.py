@@ -1,4 +1,4 @@
-"""Forgets idempotency keys once their time is up, and what they would tell of customers erased meanwhile."""
+"""Deletes expired idempotency keys, and what the others would reveal about erased customers."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 async def expire_idempotency_keys(pool: Pool) -> int:
-    """Delete all keys that are older than their promised life; how many there were."""
+    """Delete all keys older than their promised lifetime; returns how many there were."""
     expired = 0
     async with pool.connection() as connection:
         while (count := (await connection.execute(sql("expire_idempotency_keys"))).rowcount) > 0:
@@ -24,17 +24,17 @@ async def expire_idempotency_keys(pool: Pool) -> int:
 
 
 async def cut_fingerprints(pool: Pool) -> int:
-    """Keep no digest of what erased customers sent; how many there were."""
+    """Drop the digests of what erased customers sent; returns how many there were."""
     async with pool.connection() as connection:
         return (await connection.execute(sql("cut_fingerprints"))).rowcount
 
 
 async def keep_house(pool: Pool) -> None:
-    """Do so every minute, until cancelled."""
+    """Do both every minute until cancelled."""
     while True:
         try:
             await expire_idempotency_keys(pool)
             await cut_fingerprints(pool)
         except (psycopg.Error, PoolTimeout) as error:
-            _log.debug("idempotency keys could not be looked after: %s", type(error).__name__)
+            _log.debug("idempotency keys could not be cleaned up: %s", type(error).__name__)
         await asyncio.sleep(_EVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""Reads all that a batch of commands needs to be decided, in one round trip."""
+"""Reads everything needed to decide a batch of commands, in one round trip."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from shared.money import Money
 
 
 class Loaded(NamedTuple):
-    """One stream: its state, version (0: there is none) and last event's time; how much was replayed."""
+    """One stream: its state, version (0: there is none), last event's time, and number of events replayed."""
 
     state: Any
     version: int
@@ -33,7 +33,7 @@ class Remembered:
 
 @dataclass(slots=True)
 class Picture:
-    """What the store held for a batch at one moment."""
+    """What the store held for a batch."""
 
     streams: dict[str, Loaded] = field(default_factory=dict)
     products: dict[str, tuple[ProductFact, int]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Picture:
     remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
     stored_events: set[str] = field(default_factory=set)
     guessed: set[str] = field(default_factory=set)
-    """Streams whose commands are decided on facts that were read before."""
+    """Streams whose commands are decided on facts read earlier."""
 
     def facts(self, command: Command[Any]) -> Facts:
         """What `command` may know beyond its own stream."""
@@ -60,8 +60,8 @@ async def load(
 ) -> Picture:
     """Read streams, facts, personal data keys and idempotency records of `commands`.
 
-    `attempted` are ids of events that a commit whose answer was lost may have stored. Facts that are `known`
-    are not read again; where nothing else is to be read either, the store is not asked at all.
+    `attempted` are ids of events that may have been stored by a commit whose response was lost. `known` facts
+    are not read again; if nothing else is needed either, the store is not queried at all.
     """
     picture = Picture()
     known = known or KnownFacts()
@@ -110,12 +110,12 @@ async def load(
 
 
 async def _rows(cursor: Any) -> list[Any]:
-    """What was asked for, if anything was."""
+    """The rows of a query, if it was made."""
     return await cursor.fetchall() if cursor else []
 
 
 def _guess(picture: Picture, commands: Sequence[Command[Any]], known: KnownFacts) -> list[Command[Any]]:
-    """Fill in the facts that are known; the commands that need others, too."""
+    """Fill in the facts that are known; returns the commands that need others too."""
     unsure = []
     for command in commands:
         needs = command.needs
@@ -133,7 +133,7 @@ def _guess(picture: Picture, commands: Sequence[Command[Any]], known: KnownFacts
 
 
 def _rebuild(picture: Picture, commands: Mapping[str, Command[Any]], rows: Iterable[Sequence[Any]]) -> None:
-    """Fold the events of each stream, which come together and in order, onto its snapshot."""
+    """Fold each stream's events, which arrive together and in order, onto its snapshot."""
     for stream_id, snapshot_version, state, snapshot_at, version, kind, schema, data, at in rows:
         command = commands[stream_id]
         key = picture.keys.get(command.subject) if command.category == "customers" else None

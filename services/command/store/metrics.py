@@ -1,4 +1,4 @@
-"""What the event store tells Prometheus."""
+"""The event store's Prometheus metrics."""
 
 from typing import Final
 
@@ -27,14 +27,14 @@ class StoreMetrics:
         )
         self.losses = Counter(
             "command_losses_total",
-            "Commands to be decided again: facts changed, key taken, stream written by another, key missing.",
+            "Commands to be decided again, by reason: stale, key, conflict, keyless or deadlock.",
             ["reason"],
             registry=registry,
         )
         self.lock_waits = Counter(
-            "command_lock_waits_total", "Commands that met a stranger's row lock.", registry=registry
+            "command_lock_waits_total", "Commands blocked by another session's row lock.", registry=registry
         )
         self.connections_lost = Counter(
-            "command_store_connections_lost_total", "Connections lost at work.", registry=registry
+            "command_store_connections_lost_total", "Connections lost during a batch.", registry=registry
         )
         self.waiting = Gauge("command_waiting", "Commands waiting for a writer.", registry=registry)

@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 async def migrate(postgres_url: str) -> list[str]:
-    """Apply what is missing, in order; the names applied. Safe when several processes start at once."""
+    """Apply what is missing, in order; returns the names. Safe if several processes start together."""
     applied = []
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])

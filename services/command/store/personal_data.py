@@ -29,7 +29,7 @@ def encrypt(text: str, key: bytes) -> str:
 def decrypt(text: str, key: bytes | None) -> str:
     """The text in a JWE compact string; `UNREADABLE` without the key.
 
-    Raises `joserfc.errors.JoseError` when it was made under another key or tampered with.
+    Raises `joserfc.errors.JoseError` if it was encrypted under another key or tampered with.
     """
     if key is None:
         return UNREADABLE
@@ -38,5 +38,5 @@ def decrypt(text: str, key: bytes | None) -> str:
 
 
 def as_jwk(key: bytes) -> dict[str, str]:
-    """The key as a JSON Web Key (RFC 7517), as granted readers get it."""
+    """The key as a JSON Web Key (RFC 7517), the form that authorized readers get."""
     return {"kty": "oct", "alg": "A256GCM", "k": urlsafe_b64encode(key).decode().rstrip("=")}

@@ -1,4 +1,4 @@
-"""Saves states of long streams, so that they load like short ones."""
+"""Saves the states of long streams, so that they load as fast as short ones."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,11 +12,11 @@ from services.command.store.pending import Pending
 from services.command.store.sql import sql
 
 EVERY: Final = 100
-"""So many events are replayed at most, or a few more, once a stream was loaded twice."""
+"""From the second load of a stream on, at most about this many events are replayed."""
 
 
 async def save_snapshots(connection: Connection, batch: Sequence[Pending], picture: Picture) -> None:
-    """Save the state of each stream that took many events to rebuild. Can be thrown away at any time."""
+    """Save the state of streams that took many events to rebuild. Snapshots may be deleted at any time."""
     for pending in batch:
         command = pending.command
         loaded = picture.streams[command.stream_id]

@@ -1,4 +1,4 @@
-"""The commands that wait for a writer, and which streams and keys are being worked on."""
+"""The commands waiting for a writer, and which streams and keys are being worked on."""
 
 import asyncio
 from collections import deque
@@ -13,14 +13,14 @@ _CAPACITY: Final = 4096
 
 
 def _claims(command: Command[Any]) -> tuple[Hashable, ...]:
-    """What one writer of this process works on at a time: the stream, if not new; the idempotency key."""
+    """What only one writer of this process may work on: the stream, if not new; the idempotency key."""
     stream = () if command.begins else (command.stream_id,)
     key = command.idempotency
     return stream if key is None else (*stream, (key.user_id, key.key))
 
 
 class Waiting:
-    """A bounded queue, first come first served, from which each writer takes all that it may."""
+    """A bounded FIFO queue, from which each writer takes as much as it may."""
 
     def __init__(self) -> None:
         self._queue: deque[Pending] = deque()
@@ -34,7 +34,7 @@ class Waiting:
         return len(self._queue)
 
     def put(self, pending: Pending) -> None:
-        """Queue a new command; `StoreOverloadedError` when too many wait."""
+        """Queue a new command; raises `StoreOverloadedError` if too many are waiting."""
         if len(self._queue) >= _CAPACITY:
             raise StoreOverloadedError
         self._queue.append(pending)
@@ -42,7 +42,7 @@ class Waiting:
         self._changed.set()
 
     async def take(self, limit: int) -> list[Pending]:
-        """At least one command and at most `limit`, no two of one stream or key; waits for them."""
+        """Take 1 to `limit` commands, no two of one stream or key; waits until there is one."""
         while not (batch := self._pick(limit)):
             self._changed.clear()
             await self._changed.wait()
@@ -67,7 +67,7 @@ class Waiting:
         return batch
 
     def release(self, done: Sequence[Pending], again: Iterable[Pending] = ()) -> None:
-        """A writer has no more to do with `done`; those of them in `again` wait once more, at the front."""
+        """Release the claims of `done`; those of them in `again` are queued again, at the front."""
         for pending in done:
             self._claimed.difference_update(_claims(pending.command))
         self._working -= len(done)
@@ -80,5 +80,5 @@ class Waiting:
             self._idle.set()
 
     async def drained(self) -> None:
-        """Wait until no command waits or is worked on."""
+        """Wait until no command is waiting or being worked on."""
         await self._idle.wait()

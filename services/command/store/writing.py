@@ -1,4 +1,4 @@
-"""Writers: each owns a connection and takes all waiting commands at once (group commit)."""
+"""Writers: each owns a connection and takes the waiting commands in batches (group commit)."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Executes batches, one after another, for as long as it runs; survives the loss of its connection."""
+    """Executes batches, one after another; survives the loss of its connection."""
 
     def __init__(
         self,
@@ -62,14 +62,14 @@ class Writer:
                 self.connected = False
                 _log.log(
                     logging.WARNING if tries == 0 else logging.DEBUG,
-                    "no connection to the event store (%s), trying again",
+                    "no connection to the event store (%s), retrying",
                     type(error).__name__,
                 )
                 await asyncio.sleep(backoff(tries))
                 tries += 1
 
     async def _recover(self, connection: Connection) -> None:
-        """Before anything is decided again, what the lost connection was doing must have come to an end."""
+        """Before anything is decided again, the lost connection's backend must have ended."""
         if self._lost is not None:
             await end_backend(connection, self._lost)
             self._lost = None
@@ -99,7 +99,7 @@ class Writer:
 
 
 class Patience:
-    """Waits for strangers' row locks, each command alone, so that no other command waits with it."""
+    """Waits for other sessions' row locks, each command alone, so that no other has to wait with it."""
 
     def __init__(self, pool: Pool, waiting: Waiting, executor: Callable[[Connection, int], Executor]) -> None:
         self._pool = pool
@@ -108,7 +108,7 @@ class Patience:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wait_for(self, pending: Pending) -> None:
-        """Execute `pending`, however long the lock is held, within bounds."""
+        """Execute `pending` with a longer, but still bounded, wait for the lock."""
         task = asyncio.create_task(self._execute(pending), name="locked-out command")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,7 +1,11 @@
--- How many events wait, and for how many seconds the oldest has.
-SELECT o.waiting, coalesce(extract(epoch FROM clock_timestamp() - e.recorded_at), 0)::float
-FROM (
-    SELECT count(*) AS waiting, min(position) AS oldest
-    FROM outbox WHERE shard_hash %% %(shards)s = %(shard)s
-) AS o
-LEFT JOIN events e ON e.position = o.oldest
+-- How many of the oldest rows of all shards are the shard's, and for how many seconds its oldest has waited.
+SELECT
+    (
+        SELECT count(*)
+        FROM (SELECT shard_hash FROM outbox ORDER BY position LIMIT %(counted)s) AS o
+        WHERE shard_hash %% %(shards)s = %(shard)s
+    ),
+    coalesce((
+        SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM events
+        WHERE position = (SELECT min(position) FROM outbox WHERE shard_hash %% %(shards)s = %(shard)s)
+    ), 0)::float

@@ -1,4 +1,4 @@
-"""Every statement of the store, by the name of its file."""
+"""Named queries: one file each."""
 
 from functools import cache
 from pathlib import Path

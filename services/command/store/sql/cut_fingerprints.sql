@@ -1,5 +1,5 @@
--- Of an erased customer's requests nothing is kept that its name could be guessed at with. The erasure cuts
--- the fingerprints it sees; here are those of commands that were under way beside it.
+-- Keep nothing of an erased customer's requests from which its name could be guessed. The erasure truncates
+-- the fingerprints it sees; this catches those of commands that ran concurrently.
 UPDATE idempotency_keys i SET fingerprint = substr(i.fingerprint, 1, 16)
 FROM customers_lookup c
 WHERE i.stream_id LIKE 'customers/%' AND i.stream_id = 'customers/' || c.customer_id AND NOT c.registered

@@ -1,2 +1,2 @@
--- The customers that decisions want to know.
+-- The customers that decisions need.
 SELECT customer_id, registered, version FROM customers_lookup WHERE customer_id = ANY (%(customers)s)

@@ -1,4 +1,4 @@
--- For each stream: its snapshot of the shape we read, if any, and the events after it, oldest first.
+-- For each stream: its snapshot in the shape we read, if any, and the events after it, oldest first.
 SELECT w.stream_id, s.version AS snapshot_version, s.state, s.occurred_at AS snapshot_at,
     e.version, e.type, e.schema_version, e.data, e.occurred_at
 FROM unnest(%(streams)s::text[], %(shapes)s::int[]) AS w (stream_id, shape)

@@ -1,0 +1,113 @@
+"""What the relay reads of PostgreSQL is exact, in order, and a bounded piece at a time."""
+
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from services.command.relay.connecting import Connection, connect
+from services.command.relay.history import PAGE, WINDOW, History
+from services.command.relay.outbox import COUNTED, Outbox
+from tests.relaying import store
+
+pytestmark = pytest.mark.integration
+
+EVENTS = 2 * WINDOW + 5_000
+PUBLISHED = WINDOW + 3_000
+"""Up to this position; what follows waits in the outbox."""
+EVERY = 1_500
+"""How far apart the few events of `products` are."""
+
+
+class Explained:
+    """A connection that notes how many rows the busiest part of each statement reads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.read: list[int] = []
+
+    async def execute(
+        self, statement: bytes, asked: dict[str, Any] | None = None
+    ) -> psycopg.AsyncCursor[Any]:
+        """Run it twice, first to be told."""
+        cursor = await self._connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
+        row = await cursor.fetchone()
+        assert row is not None
+        self.read.append(_most(row[0][0]["Plan"]))
+        return await self._connection.execute(statement, asked)
+
+
+def _most(plan: dict[str, Any]) -> int:
+    here = plan["Actual Rows"] + sum(plan[key] for key in plan if key.startswith("Rows Removed by"))
+    return max(int(here * plan["Actual Loops"]), *map(_most, plan.get("Plans", [])), 0)
+
+
+async def stored(url: str) -> None:
+    """Few products among many orders."""
+    streams = ("products" if number % EVERY == 0 else "orders" for number in range(1, EVENTS + 1))
+    await store(url, [(f"{category}/s{number}", 1) for number, category in enumerate(streams)])
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("DELETE FROM outbox WHERE position <= %s", [PUBLISHED])
+        await connection.execute("ANALYZE")
+
+
+async def test_a_statement_reads_a_window_whatever_stands_in_it(postgres_url: str) -> None:
+    await stored(postgres_url)
+    async with await connect(postgres_url) as connection:
+        explained = Explained(connection)
+        history = History(cast("Connection", explained), ["products"], 0)
+        assert await history.measure() == EVENTS
+        pages = [page async for page in history.pages()]
+    assert [row[0] for _, rows in pages for row in rows] == list(range(EVERY, PUBLISHED + 1, EVERY))
+    assert sum(passed for passed, _ in pages) == EVENTS
+    assert max(explained.read) <= WINDOW
+
+
+async def test_pages_follow_each_other_without_a_gap_or_a_repeat(postgres_url: str) -> None:
+    await stored(postgres_url)
+    async with (
+        await connect(postgres_url) as connection,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as other,
+    ):
+        await other.execute("DELETE FROM outbox")
+        await other.execute(
+            "INSERT INTO outbox (position, stream_id, shard_hash) VALUES (17, 'orders/s16', 1)"
+        )
+        await other.execute("INSERT INTO set_aside VALUES ('orders/s20', 21, 'no')")
+        history = History(connection, ["orders", "products"], 9)
+        total = await history.measure()
+        await store(postgres_url, [("orders/late", 1)])
+        pages = [page async for page in history.pages()]
+    expected = [position for position in range(10, EVENTS + 1) if position not in {17, 21}]
+    assert [row[0] for _, rows in pages for row in rows] == expected
+    assert max(len(rows) for _, rows in pages) == PAGE
+    assert sum(passed for passed, _ in pages) == total
+
+
+async def crowded(url: str, rows: int) -> None:
+    """An event that has waited for an hour, and behind it as many rows in the outbox."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(
+            "INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,"
+            " metadata, occurred_at, recorded_at) VALUES ('orders/old', 1, gen_random_uuid(), 'orders',"
+            " 'old', 'OrderCancelled', 1, '{}', '{}', now(), now() - interval '1 hour')"
+        )
+        await connection.execute(
+            "INSERT INTO outbox SELECT n, 'orders/' || n, n FROM generate_series(1, 1 + %s) AS n", [rows]
+        )
+
+
+async def test_a_crowded_outbox_is_counted_to_a_bound_and_its_age_is_exact(postgres_url: str) -> None:
+    await crowded(postgres_url, COUNTED + 5_000)
+    async with await connect(postgres_url) as connection:
+        explained = Explained(connection)
+        reading = cast("Connection", explained)
+        alone = await Outbox(reading, connection, 1, 0).depth()
+        halves = [await Outbox(reading, connection, 2, shard).depth() for shard in (1, 0)]
+        assert alone[0] == sum(half[0] for half in halves) == COUNTED
+        assert alone[1] == pytest.approx(3600, abs=60)
+        assert halves[0][1] == pytest.approx(3600, abs=60)
+        assert max(explained.read) == COUNTED
+        await connection.execute("DELETE FROM outbox WHERE position > 3")
+        assert (await Outbox(reading, connection, 1, 0).depth())[0] == 3
+        assert (await Outbox(reading, connection, 2, 0).depth())[0] == 1
