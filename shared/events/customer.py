@@ -29,7 +29,7 @@ Personal: TypeAlias = Annotated[
 
 @recorded
 class CustomerRegistered:
-    """A customer made itself known."""
+    """A customer registered."""
 
     schema_version: ClassVar[int] = 1
     customer_id: str
@@ -42,7 +42,7 @@ class CustomerRegistered:
 
 @recorded
 class CustomerDetailsChanged:
-    """A customer has another name or another email address; both stand as they are now."""
+    """A customer's name or email address changed; the event has both as they are now."""
 
     schema_version: ClassVar[int] = 1
     customer_id: str
