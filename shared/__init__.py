@@ -1,2 +1,2 @@
-"""The contracts between the services: events, envelope, topics, documents; and what two of them need of
-auth, errors and telemetry."""
+"""The contracts between the services (events, envelope, topics, documents), and the auth, error handling and
+telemetry they share."""

@@ -1,4 +1,4 @@
-"""`/docs`: an API's OpenAPI document as a page, from assets of a pinned wheel; opens with the network cut."""
+"""`/docs`: an API's OpenAPI document as a page. Its assets come from a pinned wheel, so it works offline."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -30,7 +30,7 @@ _START: Final = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#page", deepLi
 
 
 class _Reading:
-    """Passes GET and HEAD on to `app`; what goes wrong is a `Problem`, as everywhere else."""
+    """Passes GET and HEAD on to `app`; errors become a `Problem`, as everywhere else."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,7 +46,7 @@ class _Reading:
 
 
 def docs_routes(title: str) -> Sequence[BaseRoute]:
-    """The routes of the page, its script and its assets; the document stands at `/openapi.json`."""
+    """The routes of the page, its script and its assets; the document itself is at `/openapi.json`."""
     (bundle,) = (str(folder) for folder in _VENDOR.iterdir() if folder.name.startswith("swagger-ui-"))
     headers = {"content-security-policy": _POLICY}
     page = HTMLResponse(_PAGE.format(title=title), headers=headers)

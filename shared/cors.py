@@ -1,4 +1,4 @@
-"""Which pages of other origins may ask what. https://fetch.spec.whatwg.org/#http-cors-protocol"""
+"""Which requests pages of other origins may make. https://fetch.spec.whatwg.org/#http-cors-protocol"""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from starlette.types import Receive, Scope, Send
 
 from shared.problems import Kind, Problem
 
-NOT_ALLOWED: Final = Kind(400, "cors-not-allowed", "Pages of this origin may not ask so")
+NOT_ALLOWED: Final = Kind(400, "cors-not-allowed", "Cross-origin request not allowed")
 
 
 class AllowedOrigins(CORSMiddleware):
-    """Starlette's middleware, but a preflight that is refused is a `Problem`, as everything else."""
+    """Starlette's middleware, but a refused preflight is a `Problem`, like every other error."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """What a browser is told before it asks; a 400 when the page may not."""
+        """The response to a preflight; a 400 if the page may not make the request."""
         response = super().preflight_response(request_headers)
         if response.status_code < 400:
             return response
@@ -25,7 +25,7 @@ class AllowedOrigins(CORSMiddleware):
 
 
 class _Refusal(Response):
-    """A problem where Starlette wants one of its own answers."""
+    """A problem where Starlette expects one of its own responses."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem

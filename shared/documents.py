@@ -1,13 +1,13 @@
 """The documents in MongoDB: written by the projection, read by the query service.
 
 A read model's collection is named `<read model>__<generation>` (`collection`). Times are BSON dates (UTC,
-whole milliseconds), amounts are integers in minor units. Names and addresses of customers stand in
-`customers` only, so that one document changes when they do, and none of another collection can keep an old
-one; readers join it.
+whole milliseconds), amounts are integers in minor units. Customers' names and email addresses
+are stored in `customers` only, so that a change to them changes one document and no other collection can keep
+old ones; readers join it.
 
 | read model | `_id` | fields |
 |---|---|---|
-| `orders` | orderId | customerId, items [{productId, productName, quantity, price}], total, status, createdAt, updatedAt, version, and once they exist shippedAt, trackingNumber, cancelledAt, cancellationReason |
+| `orders` | orderId | customerId, items [{productId, productName, quantity, price}], total, status, createdAt, updatedAt, version; once they exist: shippedAt, trackingNumber, cancelledAt, cancellationReason |
 | `order_history` | orderId:version | orderId, customerId, version, type, occurredAt, actor, traceparent, data (as on the wire), order (the `orders` document as of this version), receivedAt, committedAt, publishedAt, topic, partition, offset, projectedAt |
 | `customers` | customerId | name, email (null when not readable), version, erased |
 | `customer_summaries` | customerId\\|partition | customerId, orderCount, pendingCount, shippedCount, cancelledCount, lifetimeValue, lastOrderAt; add up the parts |
@@ -16,18 +16,18 @@ one; readers join it.
 | `daily_sales` | date\\|partition | date (YYYY-MM-DD), orderCount, cancelledCount, revenue; add up the parts |
 
 `order_history` and `feed` are clustered collections: read them by one `_id` or a range of `_id`, never by
-`$in`, for which the server (6.0) reads all of them.
+`$in`, for which the server (6.0) scans the whole collection.
 
 Outside the generations:
 
 | collection | `_id` | fields |
 |---|---|---|
-| `generations` | `live` | generation, previous (or null), readModels {read model: generation}, revision, switchedAt |
-| | generation | revision, createdAt, of the generations that are kept; dropping (true), of one that is being dropped |
-| `checkpoints` | generation\\|topic\\|partition | generation, topic, partition, incarnation, offset (of the last record passed, -1 none), digest, live, eventAt, updatedAt, and while a switch is prepared haltAt, haltUntil |
-| `feed` | orderId:version | orderId, customerId, type, version, traceparent, trace (that of its projection, if somebody traces), order (as of that version), at; kept for a day |
+| `generations` | `live` | the pointer: generation, previous (or null), readModels {read model: generation}, revision, switchedAt; touched, once it exists (a counter that is incremented when checkpoints are added, so that this conflicts with a switch) |
+| | generation | one per generation: revision, number (counts up from 1 within a revision), createdAt; dropping (true) while it is being dropped |
+| `checkpoints` | generation\\|topic\\|partition | generation, topic, partition, incarnation, offset (of the last record passed, -1 none), digest (of that record), writes (the fence: a writer updates only the count it read, and increments it), live, updatedAt; eventAt (of the last record passed with a time), once it exists; haltAt, haltUntil while a comparison or a switch halts it |
+| `feed` | orderId:version | orderId, customerId, type, version, traceparent, trace (that of its projection, if traced), order (as of that version), at; kept for a day |
 | `heartbeats` | shards\\|shard\\|t in ms | shards, shard, t, endOffsets {topic: [per partition]}, incarnations {topic: id}, at; kept for an hour |
-| `parked` | generation\\|topic/subject | generation, topic, partition, subject, firstVersion, lastVersion, reason, hole, at |
+| `parked` | generation\\|topic/subject | generation, topic, partition, subject, firstVersion, lastVersion, reason, hole, unreadable [digests of the records parked without a known version], open, at; filter on `open: true` for the streams parked now: the others are kept for `unreadable` only |
 """  # noqa: E501 - rows of a table
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ READ_MODELS: Final[tuple[ReadModel, ...]] = (
 )
 
 INDEXES: Final[Mapping[ReadModel, Sequence[Mapping[str, int]]]] = {
-    # pages of orders, newest first, by each filter: a page costs what it shows
+    # pages of orders, newest first, for each filter: a page reads only what it shows
     "orders": (
         {"createdAt": -1, "_id": -1},
         {"customerId": 1, "createdAt": -1, "_id": -1},
@@ -71,7 +71,7 @@ INDEXES: Final[Mapping[ReadModel, Sequence[Mapping[str, int]]]] = {
     # the other parts and the history are read by ranges of `_id` (`parts_of`, `versions_of`)
     "product_sales": ({"productId": 1},),
 }
-"""What the query service reads by besides `_id`; the projection makes them with each generation."""
+"""The indexes the query service needs besides `_id`; the projection creates them with each generation."""
 
 GENERATIONS: Final = "generations"
 LIVE: Final = "live"
@@ -106,13 +106,13 @@ def part_id(key: str, partition: int) -> str:
 
 
 def versions_of(order_id: str) -> Mapping[str, str]:
-    """The range of `_id` in which all events of an order stand."""
+    """The range of `_id` of all events of an order."""
     return {"$gte": f"{order_id}:", "$lt": f"{order_id};"}
 
 
 def parts_of(first: str, last: str | None = None) -> Mapping[str, str]:
-    """The range of `_id` in which all parts of a key stand, or of all keys from `first` to `last`."""
-    # the character behind the separator; no key holds it
+    """The range of `_id` of all parts of a key, or of all keys from `first` to `last`."""
+    # `}` is the character after the separator `|`; no key contains it
     return {"$gte": f"{first}|", "$lt": f"{first if last is None else last}}}"}
 
 

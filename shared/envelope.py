@@ -1,4 +1,4 @@
-"""The envelope in which events travel: CloudEvents 1.0, structured JSON mode.
+"""The envelope of events: CloudEvents 1.0, structured JSON mode.
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 """
@@ -20,7 +20,7 @@ _ADAPTERS: Final[dict[str, TypeAdapter[Event]]] = {
 }
 
 _VALIDATE: Final[dict[str, Callable[[object], Event]]] = {
-    # past the adapter, which looks at a dozen options each time
+    # bypasses the adapter, which checks a dozen options each time
     name: adapter.validator.validate_python
     for name, adapter in _ADAPTERS.items()
 }
@@ -38,10 +38,9 @@ def dump_data_json(event: Event) -> bytes:
 
 
 def load_data(event_type: str, data: object) -> Event:
-    """Read an event's data of its newest schema version.
+    """Load an event's data, in its newest schema version.
 
-    Raises `KeyError` for an unknown type and `pydantic.ValidationError` (a `ValueError`) for data that
-    does not fit.
+    Raises `KeyError` for an unknown type and `pydantic.ValidationError` (a `ValueError`) for invalid data.
     """
     return _VALIDATE[event_type](data)
 
@@ -57,7 +56,7 @@ def _schema_version(dataschema: str) -> int:
 
 
 class CloudEvent(BaseModel):
-    """One event as it stands in a topic's record. `version` counts 1, 2, 3 … per `subject` with no hole."""
+    """One event as stored in a topic's record. `version` counts 1, 2, 3 … per `subject` without gaps."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -67,28 +66,28 @@ class CloudEvent(BaseModel):
     source: str
     """Who published it."""
     type: str
-    """What happened: the name of a class of `shared.events`."""
+    """What happened: the name of a class in `shared.events`."""
     subject: str = Field(min_length=1)
-    """The aggregate's id, which is the record's key too."""
+    """The aggregate's id, which is also the record's key."""
     time: AwareDatetime
     """When it happened, never before the aggregate's previous event."""
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: str
     """Where the JSON Schema of `data` is served; it ends in the type and the schema version."""
     version: int = Field(ge=1, le=2**31 - 1, strict=True)
-    """Counts 1, 2, 3 … per `subject` with no hole."""
+    """Counts 1, 2, 3 … per `subject` without gaps."""
     position: str = Field(pattern=r"^[0-9]+$")
-    """The place in the event store, a growing decimal number over all aggregates."""
+    """The position in the event store: a decimal number that grows across all aggregates."""
     actor: str
     """Who caused it: the `sub` of a token."""
     traceparent: str | None = None
     """The W3C trace context of the request that caused it."""
     data: dict[str, Any]
-    """What happened in detail, after the schema that `dataschema` names."""
+    """What happened in detail, following the schema that `dataschema` names."""
 
     @property
     def schema_version(self) -> int:
-        """The last segment of `dataschema`; `ValueError` when that is no number."""
+        """The last segment of `dataschema`; `ValueError` if that is not a number."""
         return _schema_version(self.dataschema)
 
 
@@ -105,7 +104,7 @@ def encode(
     traceparent: str | None,
     data: object,
 ) -> bytes:
-    """A record's value. `data` is plain JSON values, `time` an aware datetime, or `rfc3339` of one."""
+    """A record's value. `data` is plain JSON values, `time` an aware datetime or the `rfc3339` of one."""
     envelope: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id,

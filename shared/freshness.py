@@ -1,8 +1,8 @@
 """How far documents may be behind the committed events, proven from end to end.
 
-Twice a second each shard of the relay tells a moment t and, for every partition, an end offset below which
-stands all that was committed before t. Once the live checkpoints have passed those offsets, the documents
-hold all of that shard that was committed before t.
+Twice a second each shard of the relay publishes a time t and, for every partition, an end offset below which
+everything committed before t is stored. Once the live checkpoints have passed those offsets, the documents
+contain everything of that shard that was committed before t.
 
     lag_ms(now, fresh_as_of(credible(heartbeats, now), checkpoints))
 """
@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 NEVER: Final = 2_147_483_647
 """The lag in milliseconds when nothing is known."""
 SKEW: Final = timedelta(seconds=5)
-"""So far may the clocks of two machines be apart."""
+"""How far the clocks of two machines may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ Checkpoints = Mapping[tuple[str, int], Checkpoint]
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """One beat of a shard. `t` is aware; `end_offsets` by topic, one per partition in order."""
+    """One heartbeat of a shard. `t` is aware; `end_offsets` by topic, one per partition in order."""
 
     shards: int
     shard: int
@@ -62,20 +62,20 @@ class Heartbeat:
         return (
             checkpoint is not None
             and checkpoint.offset + 1 >= end
-            # offsets of a topic that has since been made anew say nothing
+            # offsets of a topic that has since been re-created mean nothing
             and checkpoint.incarnation == self.incarnations.get(topic)
         )
 
 
 def credible(heartbeats: Iterable[Heartbeat], now: datetime) -> list[Heartbeat]:
-    """Those that are not of times to come: after a clock was set back they would count as fresh for long."""
+    """Those not from the future, which would count as fresh for too long after a clock was set back."""
     return [beat for beat in heartbeats if beat.t <= now + SKEW]
 
 
 def fresh_as_of(heartbeats: Iterable[Heartbeat], checkpoints: Checkpoints) -> datetime | None:
     """The moment before which all committed events are in the documents; None when none is known.
 
-    The smallest, over the newest number of shards, of the newest t that has been passed.
+    The smallest, over all shards of the newest shard count, of the newest t that has been passed.
     """
     newest_first = sorted(heartbeats, key=lambda beat: beat.t, reverse=True)
     if not newest_first:
@@ -94,7 +94,7 @@ def fresh_as_of(heartbeats: Iterable[Heartbeat], checkpoints: Checkpoints) -> da
 
 
 def lag_ms(now: datetime, as_of: datetime | None) -> int:
-    """Milliseconds between then and now, never negative; `NEVER` when nothing is known."""
+    """Milliseconds from `as_of` to `now`, never negative; `NEVER` when nothing is known."""
     if as_of is None:
         return NEVER
     return min(NEVER, max(0, round((now - as_of).total_seconds() * 1000)))

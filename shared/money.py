@@ -1,4 +1,4 @@
-"""Money: exact amounts in minor units (cents) inside, decimal strings with two digits on every wire."""
+"""Money: exact amounts in minor units (cents) in memory, decimal strings with two digits on the wire."""
 
 import re
 from functools import lru_cache
@@ -11,9 +11,9 @@ from pydantic_core import CoreSchema, core_schema
 _PATTERN = r"^(0|[1-9][0-9]*)\.[0-9]{2}$"
 _AMOUNT = re.compile(_PATTERN)
 _LONGEST: Final = 20
-"""Far more than there is in the world; longer ones are not even converted."""
+"""Far more money than there is; longer strings are not even converted."""
 _MOST_REMEMBERED: Final = 16_384
-"""The prices of a catalogue are read and written again and again."""
+"""The prices of a catalogue are parsed and formatted again and again."""
 
 
 class Money(int):

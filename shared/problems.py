@@ -1,11 +1,11 @@
-"""What went wrong, told over HTTP: `application/problem+json` (RFC 9457) with a stable `code`.
+"""Errors over HTTP: `application/problem+json` (RFC 9457) with a stable `code`.
 
-Raise a `Problem` anywhere below `ProblemResponses` and it becomes the answer:
+Raise a `Problem` anywhere below `ProblemResponses` and it becomes the response:
 
     raise Problem(NOT_FOUND, "There is no such page.")
     raise Problem(VALIDATION, "The body has 1 error.", errors=[{"pointer": "/name", "detail": "..."}])
 
-Where several apply, the first of 401, 403, 413, 415, 400, 422, 404, 412, 409 is told: endpoints check in
+If several apply, the first of 401, 403, 413, 415, 400, 422, 404, 412, 409 is returned: endpoints check in
 that order.
 """
 
@@ -34,29 +34,29 @@ class Kind:
 
     @property
     def type(self) -> str:
-        """The URI that names it; a tag (RFC 4151), since it is a name and no address."""
+        """The URI that names it; a tag (RFC 4151), since it is a name, not an address."""
         return f"tag:orders.example,2026:problems/{self.code}"
 
 
-UNAUTHENTICATED: Final = Kind(401, "unauthenticated", "A valid bearer token is needed")
+UNAUTHENTICATED: Final = Kind(401, "unauthenticated", "A valid bearer token is required")
 FORBIDDEN: Final = Kind(403, "forbidden", "Not allowed")
 BODY_TOO_LARGE: Final = Kind(413, "body-too-large", "The body is too large")
 UNSUPPORTED_MEDIA_TYPE: Final = Kind(415, "unsupported-media-type", "The body must be application/json")
 BAD_REQUEST: Final = Kind(400, "bad-request", "The request cannot be read")
 MALFORMED_JSON: Final = Kind(400, "malformed-json", "The body is not JSON")
-VALIDATION: Final = Kind(422, "validation-failed", "The request does not fit")
-NOT_FOUND: Final = Kind(404, "not-found", "There is nothing here")
-METHOD_NOT_ALLOWED: Final = Kind(405, "method-not-allowed", "The method is not allowed here")
-HEAD_TOO_LARGE: Final = Kind(431, "head-too-large", "The head of the request is too large")
-INTERNAL: Final = Kind(500, "internal-error", "Something went wrong on our side")
-UNAVAILABLE: Final = Kind(503, "unavailable", "A part this request needs is away")
-OVERLOADED: Final = Kind(503, "overloaded", "Too busy to take this request")
+VALIDATION: Final = Kind(422, "validation-failed", "The request is invalid")
+NOT_FOUND: Final = Kind(404, "not-found", "Not found")
+METHOD_NOT_ALLOWED: Final = Kind(405, "method-not-allowed", "Method not allowed")
+HEAD_TOO_LARGE: Final = Kind(431, "head-too-large", "The request line and headers are too large")
+INTERNAL: Final = Kind(500, "internal-error", "Internal error")
+UNAVAILABLE: Final = Kind(503, "unavailable", "A required dependency is unavailable")
+OVERLOADED: Final = Kind(503, "overloaded", "Too busy to handle the request")
 
 
 class Problem(Exception):  # noqa: N818 - it is what RFC 9457 calls it
-    """A problem to be told to the caller. `extra` members stand beside the standard ones.
+    """A problem to be reported to the caller. `extra` members appear next to the standard ones.
 
-    Nothing of the inside (SQL, stack, host names) belongs into `detail`: it is shown as it is.
+    `detail` is shown verbatim, so it must not contain internals (SQL, stack traces, host names).
     """
 
     def __init__(self, kind: Kind, detail: str, *, headers: Headers = (), **extra: Any) -> None:
@@ -72,7 +72,7 @@ class Problem(Exception):  # noqa: N818 - it is what RFC 9457 calls it
         return problem_body(kind, self.detail, instance, **self.extra)
 
     async def respond(self, scope: Scope, send: Send) -> None:
-        """Send it as the answer of the request in `scope`."""
+        """Send it as the response to the request in `scope`."""
         await send_bytes(
             send,
             self.kind.status,
@@ -84,12 +84,12 @@ class Problem(Exception):  # noqa: N818 - it is what RFC 9457 calls it
 
 
 def unavailable(detail: str, retry_after: float = 1) -> Problem:
-    """503 `unavailable`; `retry_after` in seconds, told as a whole number, at least 1."""
+    """503 `unavailable`; `retry_after` in seconds, sent as a whole number, at least 1."""
     return Problem(UNAVAILABLE, detail, headers=[retry_after_header(retry_after)])
 
 
 def overloaded(detail: str, retry_after: float = 1) -> Problem:
-    """503 `overloaded`; `retry_after` in seconds, told as a whole number, at least 1."""
+    """503 `overloaded`; `retry_after` in seconds, sent as a whole number, at least 1."""
     return Problem(OVERLOADED, detail, headers=[retry_after_header(retry_after)])
 
 
@@ -99,7 +99,7 @@ def retry_after_header(seconds: float) -> tuple[bytes, bytes]:
 
 
 def problem_body(kind: Kind, detail: str, instance: str, **extra: Any) -> bytes:
-    """The JSON document of a problem, for answers that are stored before they are sent."""
+    """The JSON document of a problem, for responses that are stored before they are sent."""
     document = {
         "type": kind.type,
         "title": kind.title,
@@ -125,7 +125,7 @@ def require_reading(scope: Scope) -> None:
 
 
 def instance_of(scope: Scope) -> str:
-    """The request's path without its query, spelled as a URI reference."""
+    """The request's path without its query, encoded as a URI reference."""
     return quote(scope["path"], safe="/:@!$&'()*+,;=~-._")
 
 
@@ -138,7 +138,7 @@ async def send_bytes(
     headers: Headers = (),
     head: bool = False,
 ) -> None:
-    """Send one whole answer; with `head`, its headers only."""
+    """Send a complete response; with `head`, its headers only."""
     start: Message = {
         "type": "http.response.start",
         "status": status,
@@ -153,9 +153,9 @@ async def send_bytes(
 
 
 class ProblemResponses:
-    """ASGI middleware: answers the problems that `app` raises; anything else raised is a 500, and logged.
+    """ASGI middleware: responds with the problems that `app` raises; other exceptions are logged, with a 500.
 
-    WebSockets: before they are accepted, a problem is the answer of the handshake.
+    Before a WebSocket is accepted, a problem is the response to its handshake.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -167,7 +167,7 @@ class ProblemResponses:
             return
         started = False
 
-        def watched(message: Message) -> Awaitable[None]:  # no coroutine of its own around each `send`
+        def watched(message: Message) -> Awaitable[None]:  # avoids another coroutine around each `send`
             nonlocal started
             started = True
             return send(message)
@@ -179,12 +179,14 @@ class ProblemResponses:
                 raise
             await self._answer(problem, scope, receive, send)
         except ClientDisconnected:
-            raise  # whoever asked has gone, which the server takes as such
+            raise  # the caller has gone; the server handles this
         except Exception:
             _log.exception("a request failed")
             if started:
                 raise
-            await self._answer(Problem(INTERNAL, "It has been written down."), scope, receive, send)
+            await self._answer(
+                Problem(INTERNAL, "An unexpected error occurred; it has been logged."), scope, receive, send
+            )
 
     @staticmethod
     async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

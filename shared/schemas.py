@@ -1,6 +1,6 @@
 """What is published about the topics: a JSON Schema per event type and version, and the AsyncAPI document.
 
-Both are files beside this one, generated from the code's own types and committed:
+Both are files next to this one, generated from the code's own types and committed:
 `python -m shared.events.generate` and `python -m services.command.asyncapi`.
 """
 
@@ -11,10 +11,10 @@ from typing import Final
 
 SCHEMAS: Final = Path(__file__).parent / "events" / "schemas"
 SUPERSEDED: Final = SCHEMAS / "superseded"
-"""What stood in `SCHEMAS` under the same version before, as `<type>.<version>.<revision>.json`."""
+"""Earlier schemas of the same versions, as `<type>.<version>.<revision>.json`."""
 ASYNCAPI: Final = Path(__file__).parent / "asyncapi.json"
 ASYNCAPI_PAGE: Final = ASYNCAPI.with_suffix(".html")
-"""The document drawn as one page, by `npm --prefix deploy/contracts run page`."""
+"""The document rendered as one page, by `npm --prefix deploy/contracts run page`."""
 
 _COMMITTED_REF: Final = re.compile(rb'"\./events/schemas/([A-Za-z]+)\.([0-9]+)\.json"')
 
@@ -34,17 +34,17 @@ def _schemas() -> dict[tuple[str, int], bytes]:
 
 
 def schema(event_type: str, version: int) -> bytes | None:
-    """The JSON Schema (draft 07) of an event's data, or none when there never was such an event."""
+    """The JSON Schema (draft 07) of an event's data, or None if there never was such an event."""
     return _schemas().get((event_type, version))
 
 
 @cache
 def asyncapi_document() -> bytes:
-    """The AsyncAPI 3 document as served at `/asyncapi.json`: it points at `/schemas/<type>/<version>`."""
+    """The AsyncAPI 3 document as served at `/asyncapi.json`: it refers to `/schemas/<type>/<version>`."""
     return _COMMITTED_REF.sub(rb'"./schemas/\1/\2"', ASYNCAPI.read_bytes())
 
 
 @cache
 def asyncapi_page() -> bytes:
-    """The AsyncAPI document as a page that needs nothing else."""
+    """The AsyncAPI document as a self-contained page."""
     return ASYNCAPI_PAGE.read_bytes()

@@ -1,4 +1,4 @@
-"""Times on every wire: RFC 3339, UTC, whole milliseconds, as in 2026-11-23T10:00:00.000Z."""
+"""Times on the wire: RFC 3339, UTC, whole milliseconds, as in 2026-11-23T10:00:00.000Z."""
 
 from datetime import UTC, datetime
 
@@ -6,10 +6,10 @@ import orjson
 
 
 def rfc3339(moment: datetime) -> str:
-    """`moment` (aware) as text; what is below a millisecond is cut off."""
+    """`moment` (aware) as text, truncated to milliseconds."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    # every event has several of them: this takes a fifth of the time that isoformat does
+    # every event has several of them: this takes a fifth of isoformat's time
     text = orjson.dumps(moment)
     if moment.microsecond == 0:
         return text[1:20].decode() + ".000Z"
@@ -17,7 +17,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Read a time with its offset; `ValueError` when it is none."""
+    """Parse a time with its offset; `ValueError` if it is not one."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs its offset, as in 2026-11-23T10:00:00.000Z")
@@ -25,5 +25,5 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def whole_milliseconds(moment: datetime) -> datetime:
-    """`moment` with what is below a millisecond cut off."""
+    """`moment`, truncated to milliseconds."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

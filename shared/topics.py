@@ -1,4 +1,4 @@
-"""The Kafka topics, by which the services and other teams meet."""
+"""The Kafka topics, through which the services and other teams communicate."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,7 +11,7 @@ HEARTBEATS: Final = "heartbeats"
 DEFAULT_PARTITIONS: Final = 12
 HEARTBEAT_RETENTION_MS: Final = 3_600_000
 PROJECTION_GROUPS: Final = "projection-"
-"""With what the names of the projection's consumer groups begin."""
+"""The prefix of the names of the projection's consumer groups."""
 
 # Record headers.
 CONTENT_TYPE: Final = "content-type"
@@ -20,8 +20,8 @@ RECEIVED_AT: Final = "received-at"
 COMMITTED_AT: Final = "committed-at"
 TRACEPARENT: Final = "traceparent"
 
-# What a dead letter's record carries besides its own headers: where it was read, its time there, what was
-# wrong, when.
+# Headers added to a dead letter's record: where it was read, its timestamp there, what was wrong, and when it
+# was set aside.
 DEAD_LETTER_TOPIC: Final = "dead-letter-topic"
 DEAD_LETTER_PARTITION: Final = "dead-letter-partition"
 DEAD_LETTER_OFFSET: Final = "dead-letter-offset"
@@ -33,19 +33,19 @@ CLOUDEVENTS_JSON: Final = b"application/cloudevents+json"
 
 
 _LARGEST_LETTER: Final = 2 * 1024 * 1024
-"""Bytes. What just fits a topic by the brokers' defaults fits here with the letter's headers."""
+"""Bytes. A record that just fits a topic with the brokers' defaults fits here with the added headers."""
 
 
 def dead_letters(topic: str) -> str:
-    """The topic that takes what a consumer of `topic` could not use."""
+    """The topic for what a consumer of `topic` could not use."""
     return f"{topic}.dlq"
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it should be. `retention_ms` -1 keeps records for ever.
+    """A topic as it should be configured. `retention_ms` -1 keeps records forever.
 
-    `max_message_bytes` is the largest batch it takes, None for what the brokers are set to.
+    `max_message_bytes` is the largest batch it takes, None for the brokers' setting.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The query service, wired: settings in, an application out."""
+"""Wires the query service: settings in, an application out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -66,11 +66,11 @@ _EXPOSED = [
 
 SOCKETS: Final[dict[str, Any]] = {
     "ws": "auto",
-    # a compressor per connection takes more memory than all else of it
+    # a compressor takes more memory than everything else a connection holds
     "ws_per_message_deflate": False,
     "ws_max_size": 65_536,
     "ws_ping_interval": 10.0,
-    # a slow reader, who has no ear for pings, is to hear that it is slow
+    # a slow reader answers pings late, but should see the close code for being too slow
     "ws_ping_timeout": 60.0,
 }
 
@@ -86,7 +86,7 @@ class Service:
     arrivals: Arrivals
 
     def stop(self) -> None:
-        """Answer whoever waits and end what would go on without end."""
+        """Answer waiting requests and end the streams, which would never end by themselves."""
         self.readiness.stopping = True
         self.arrivals.stop()
         self.streams.stop()
@@ -94,7 +94,7 @@ class Service:
 
 @asynccontextmanager
 async def service(settings: QuerySettings) -> AsyncIterator[Service]:
-    """The application, with everything it follows, for as long as it is entered."""
+    """The application and its background readers, running while entered."""
     registry = new_registry()
     url = settings.mongodb_url.get_secret_value()
     async with (
@@ -119,8 +119,8 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
             async def keys_missing() -> str | None:
                 return authenticator.missing()
 
-            _gauge(registry, "query_live_streams", "Sockets and event streams that are open.", hub.__len__)
-            _gauge(registry, "query_waiting_requests", "Requests that wait for a version.", arrivals.__len__)
+            _gauge(registry, "query_live_streams", "Open WebSockets and event streams.", hub.__len__)
+            _gauge(registry, "query_waiting_requests", "Requests waiting for a version.", arrivals.__len__)
             _gauge(registry, "query_lag_milliseconds", "As in X-Read-Model-Lag-Ms.", freshness.lag_ms)
             readiness = Readiness({"mongodb": live.why_not_ready, "tokens": keys_missing})
             routes = router(queries, streams, authenticator, freshness.lag_ms, freshness.beginning)
@@ -130,7 +130,7 @@ async def service(settings: QuerySettings) -> AsyncIterator[Service]:
 
 
 def _gauge(registry: CollectorRegistry, name: str, about: str, value: Callable[[], int]) -> None:
-    """A figure that is asked for when somebody looks."""
+    """A gauge that is evaluated at each scrape."""
     Gauge(name, about, registry=registry).set_function(value)
 
 
@@ -156,7 +156,7 @@ def main() -> None:
 
 async def _run(settings: QuerySettings) -> None:
     stopping = stop_signal()
-    # a full collection walks over all orders that are remembered, 60 ms at a time; hardly anything is cyclic
+    # a full collection walks all cached orders, which takes 60 ms; hardly anything here is cyclic
     collect_seldom()
     async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
         stop = asyncio.create_task(stopping.wait(), name="stop")
@@ -164,5 +164,5 @@ async def _run(settings: QuerySettings) -> None:
         running.stop()
         stop.cancel()
     if running.following.done() and not running.following.cancelled():
-        # nobody would be told of changes any more: better to be started again
+        # changes are no longer reported to anyone: fail, so that the process is restarted
         running.following.result()

@@ -1,4 +1,4 @@
-"""Those who wait for a document to change: woken by the change stream, they never ask by themselves."""
+"""Requests that wait for a document to change. The change stream wakes them; they never poll."""
 
 import asyncio
 from collections import defaultdict
@@ -12,7 +12,7 @@ Kind = Literal["orders", "customers", "products"]
 
 
 class Expectation:
-    """Of a change: `changed` is set whenever there may be one. `event` is the newest one told, if one was."""
+    """`changed` is set whenever the document may have changed; `event` is the newest one reported, if any."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
@@ -20,7 +20,7 @@ class Expectation:
 
 
 class Arrivals:
-    """Wakes those who expect a change of one document."""
+    """Wakes the requests that wait for a document to change."""
 
     def __init__(self) -> None:
         self._expecting: defaultdict[tuple[Kind, str], set[Expectation]] = defaultdict(set)
@@ -28,7 +28,7 @@ class Arrivals:
 
     @contextmanager
     def expecting(self, kind: Kind, document_id: str) -> Generator[Expectation, None, None]:
-        """Expect changes of the document. Enter before reading it."""
+        """Expect changes to the document. Enter before reading it, so that none is missed."""
         key = (kind, document_id)
         expectation = Expectation()
         self._expecting[key].add(expectation)
@@ -46,18 +46,18 @@ class Arrivals:
         return bool(self._expecting)
 
     def changed(self, kind: Kind, document_id: str, event: FeedEvent | None = None) -> None:
-        """The document changed, by `event` if it is an order."""
+        """Report that the document changed; for an order, `event` is the change."""
         for expectation in self._expecting.get((kind, document_id), ()):
             expectation.event = event
             expectation.changed.set()
 
     def stop(self) -> None:
-        """Let nobody wait any longer: the process is about to end."""
+        """Release all waiting requests: the process is about to stop."""
         self.stopped = True
         self.anything_may_have_changed()
 
     def anything_may_have_changed(self) -> None:
-        """Changes may have gone unseen: everybody looks again."""
+        """Have all waiting requests check again: changes may have been missed."""
         for expectations in self._expecting.values():
             for expectation in expectations:
                 expectation.changed.set()

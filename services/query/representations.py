@@ -59,7 +59,7 @@ def history_json(entry: HistoryEntry) -> Json:
 
 
 def timeline_json(entry: HistoryEntry) -> Json:
-    """One event's way through the system. `hopsMs` are whole milliseconds, not below 0 (clocks differ)."""
+    """One event's path through the system. `hopsMs` are whole milliseconds, at least 0 (clocks differ)."""
     return {
         "version": entry.version,
         "type": entry.type,

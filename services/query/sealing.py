@@ -1,6 +1,6 @@
-"""Texts for callers to give back unchanged: opaque, and a slip of the pen in them is noticed.
+"""Opaque texts for callers to return unchanged; accidental changes are detected.
 
-The seal is a checksum and no signature: whoever forges one gains nothing, see the cursors made of them.
+The seal is a checksum, not a signature: forging one gains nothing, see the cursors made of them.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -11,19 +11,19 @@ _SEAL_BYTES: Final = 4
 
 
 def sealed(content: bytes) -> str:
-    """The text that stands for `content`, fit for URLs."""
-    # in this order of bytes the checksum notices every change of neighbouring bits, so of any one character
+    """`content` as a text that is safe in URLs."""
+    # in this byte order the checksum detects every change of adjacent bits, and so of any single character
     seal = crc32(content).to_bytes(_SEAL_BYTES, "little")
     return urlsafe_b64encode(content + seal).rstrip(b"=").decode()
 
 
 def opened(text: str, longest: int) -> bytes | None:
-    """What the text stands for; None when it was not made by `sealed` or is over `longest` characters."""
+    """The content of the text; None if `sealed` did not make it or it is over `longest` characters."""
     if not text.isascii() or len(text) > longest:
         return None
     try:
         content = urlsafe_b64decode(text + "=" * (-len(text) % 4))[:-_SEAL_BYTES]
     except ValueError:
         return None
-    # one spelling only: what decodes by chance is not ours
+    # only the canonical encoding: anything else that decodes is not ours
     return content if sealed(content) == text else None

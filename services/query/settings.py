@@ -1,4 +1,4 @@
-"""What the service is told by its environment."""
+"""The service's settings, from its environment."""
 
 from typing import Annotated, Any
 
@@ -16,13 +16,13 @@ def _mongodb(url: SecretStr) -> SecretStr:
 
 
 class QuerySettings(AuthSettings):
-    """LOG_LEVEL, LOG_FORMAT, HOST, PORT, MONGODB_URL, MONGODB_DATABASE, CORS_ORIGINS; how tokens verify."""
+    """LOG_LEVEL, LOG_FORMAT, HOST, PORT, MONGODB_URL, MONGODB_DATABASE, CORS_ORIGINS; `AuthSettings`."""
 
     log_level: LogLevel = "info"
     log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8002
-    """0 takes a free one."""
+    """0 picks a free one."""
     mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)]
     mongodb_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "orders"
     cors_origins: Annotated[

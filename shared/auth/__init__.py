@@ -1,6 +1,6 @@
-"""Who calls: bearer tokens (JWT, RFC 7519), verified against a shared secret or a set of public keys.
+"""Authenticates callers: bearer tokens (JWT, RFC 7519), verified with a shared secret or public keys.
 
-A service makes one `Authenticator` from its `AuthSettings` and enters it while it serves:
+A service creates one `Authenticator` from its `AuthSettings` and enters it while it serves:
 
     async with Authenticator.of(settings) as authenticator:
         principal = await authenticator.authenticate(scope)     # raises Problem 401 or 503

@@ -20,7 +20,7 @@ _CHALLENGE: Final = b'Bearer realm="orders"'
 
 
 class Authenticator:
-    """Verifies bearer tokens. Verified ones are remembered, byte for byte, until they expire or keys change.
+    """Verifies bearer tokens. Verified ones are cached, byte for byte, until they expire or keys change.
 
     Enter it (`async with`) to follow the rotation of a JWKS file or URL.
     """
@@ -43,7 +43,7 @@ class Authenticator:
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Self:
-        """One that verifies as the settings say."""
+        """An authenticator as configured by the settings."""
         keys: KeySource
         if settings.jwks_file is not None:
             keys = JwksFile(settings.jwks_file)
@@ -73,7 +73,7 @@ class Authenticator:
     async def authenticate(self, scope: Scope) -> Principal:
         """The caller of an HTTP or WebSocket request, by its `Authorization` header.
 
-        Raises `Problem`: 401, or 503 while no key was ever had from the JWKS source.
+        Raises `Problem`: 401, or 503 while no key has been read from the JWKS source.
         """
         found: bytes | None = None
         for name, value in scope["headers"]:
@@ -103,7 +103,7 @@ class Authenticator:
         return principal
 
     async def authenticate_token(self, token: bytes) -> Principal:
-        """Whom a bare token (a WebSocket subprotocol) speaks for; raises as `authenticate` does."""
+        """The principal of a bare token (a WebSocket subprotocol); raises as `authenticate` does."""
         try:
             if len(token) > _LONGEST_TOKEN:
                 raise InvalidTokenError("it is too long")
@@ -112,23 +112,23 @@ class Authenticator:
             if not isinstance(algorithm, str) or algorithm not in self._keys.algorithms:
                 raise InvalidTokenError("its algorithm is not accepted")
             if kid is not None and not isinstance(kid, str):
-                raise InvalidTokenError("its kid is no text")
+                raise InvalidTokenError("its kid is not a string")
             claims = await self._verified(token, algorithm, kid)
             return principal_of(claims, now=self._clock(), issuer=self._issuer, audience=self._audience)
         except InvalidTokenError as error:
             _refuse(f"the token is not accepted: {error}", _CHALLENGE + b', error="invalid_token"')
         except KeysAwayError:
-            raise unavailable("The keys that tokens are verified with cannot be had.", 5) from None
+            raise unavailable("The keys for verifying tokens are unavailable.", 5) from None
 
     async def _verified(self, token: bytes, algorithm: str, kid: str | None) -> Mapping[str, Any]:
         keys = await self._keys.find(algorithm, kid)
         if not keys:
-            raise InvalidTokenError("no key of that kid is known")
+            raise InvalidTokenError("no key with that kid is known")
         changes = self._keys.changes
         try:
             return verified(token, keys, algorithm)
         except InvalidTokenError:
-            await self._keys.renew()  # another key may have taken the place of one without a name
+            await self._keys.renew()  # a key without a kid may have been replaced by another
             if self._keys.changes == changes:
                 raise
         return verified(token, await self._keys.find(algorithm, kid), algorithm)

@@ -1,4 +1,4 @@
-"""Where the keys come from that tokens are verified with: a secret, a JWKS file, a JWKS URL (RFC 7517)."""
+"""Sources of the keys that verify tokens: a secret, a JWKS file, a JWKS URL (RFC 7517)."""
 
 import asyncio
 import logging
@@ -24,20 +24,20 @@ _log = logging.getLogger(__name__)
 
 
 class KeysAwayError(Exception):
-    """No key was ever read from the source."""
+    """No key has ever been read from the source."""
 
 
 class KeySource(Protocol):
-    """Keys by id. `changes` counts their changes: what was verified before one is to be forgotten."""
+    """Keys by id. `changes` counts their changes: tokens verified before one must be verified again."""
 
     algorithms: Sequence[str]
     changes: int
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys that may have signed; none for an unknown `kid`. Raises `KeysAwayError`."""
+        """The keys that may have signed a token; none for an unknown `kid`. Raises `KeysAwayError`."""
 
     async def renew(self) -> None:
-        """Look for newer keys now, of the same `kid` perhaps: those that were found did not verify."""
+        """Look for newer keys now, perhaps with the same `kid`: those found did not verify the token."""
 
     async def run(self) -> None:
         """Follow changes until cancelled."""
@@ -53,42 +53,42 @@ class SharedSecret:
     changes = 0
 
     def __init__(self, secret: str) -> None:
-        with warnings.catch_warnings():  # of a short secret, as development may use
+        with warnings.catch_warnings():  # about a short secret, as in development
             warnings.simplefilter("ignore", SecurityWarning)
             self._keys = [OctKey.import_key(secret)]
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The secret. It has no name, so that every `kid` is an unknown one."""
+        """The secret. It has no `kid`, so every `kid` is unknown."""
         return self._keys if kid is None else ()
 
     async def renew(self) -> None:
-        """There are none."""
+        """There are no newer keys."""
 
     async def run(self) -> None:
         """Nothing ever changes."""
 
     def missing(self) -> None:
-        """Always there."""
+        """Nothing is ever missing."""
 
 
 @dataclass(slots=True)
 class PublicKeys:
-    """What a JWKS document holds, the part of it that may verify our algorithms."""
+    """The keys of a JWKS document that can verify signatures."""
 
     keys: Sequence[Key] = ()
 
     @classmethod
     def parse(cls, document: bytes) -> "PublicKeys":
-        """Read a document; `ValueError` when it is none. Keys for other uses are left out."""
+        """Parse a document; `ValueError` if it is not a JWKS document. Keys for other uses are left out."""
         try:
             listed = orjson.loads(document)["keys"]
             imported = [_imported(entry) for entry in listed]
         except (KeyError, TypeError) as error:
-            raise ValueError("this is no JWKS document") from error
+            raise ValueError("this is not a JWKS document") from error
         return cls([key for key in imported if key is not None])
 
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """Those that fit. A token without a `kid` may be signed by any of them."""
+        """The matching keys. A token without a `kid` may be signed by any key for its algorithm."""
         return [key for key in self.keys if _fits(key, algorithm) and (kid is None or key.get("kid") == kid)]
 
 
@@ -99,8 +99,8 @@ def _imported(entry: object) -> Key | None:
         if entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
             return None
         return JWKRegistry.import_key(entry)
-    except (JoseError, ValueError, TypeError, LookupError):  # the last of a curve that the library lacks
-        _log.warning("a key of the JWKS document cannot be used and is left out")
+    except (JoseError, ValueError, TypeError, LookupError):  # LookupError: an unsupported curve
+        _log.warning("a key in the JWKS document cannot be used and is left out")
         return None
 
 
@@ -119,7 +119,7 @@ def _fits(key: Key, algorithm: str) -> bool:
 
 
 class JwksFile:
-    """A file, looked at every second: keys rotate without a restart. A broken one leaves the old keys."""
+    """A file, checked every second: keys rotate without a restart. If it is invalid, the old keys stay."""
 
     algorithms: Sequence[str] = ASYMMETRIC
 
@@ -130,7 +130,7 @@ class JwksFile:
         self._held: PublicKeys | None = None
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys that fit; the file is read again when the `kid` is not among them."""
+        """The matching keys; the file is read again if there are none."""
         found = self._held.find(algorithm, kid) if self._held else ()
         if not found:
             await self._read()
@@ -144,13 +144,13 @@ class JwksFile:
         await self._read()
 
     async def run(self) -> None:
-        """Look at the file every second."""
+        """Check the file every second."""
         while True:
             await self._read()
             await asyncio.sleep(FILE_POLL_SECONDS)
 
     def missing(self) -> str | None:
-        """Whether the file was never readable."""
+        """The reason while the file has never been readable, or None."""
         return "the JWKS file cannot be read" if self._held is None else None
 
     async def _read(self) -> None:
@@ -167,9 +167,9 @@ class JwksFile:
 
 @dataclass(slots=True)
 class JwksUrl:
-    """An endpoint, asked every 5 minutes; and when its keys do not verify a token, once a second at most.
+    """An endpoint, polled every 5 minutes; and when its keys do not verify a token, at most once a second.
 
-    While it is down, the keys it had last go on verifying, and it is asked every 5 seconds.
+    While it is down, its last keys remain in use and it is polled every 5 seconds.
     """
 
     url: str
@@ -182,7 +182,7 @@ class JwksUrl:
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys that fit; the endpoint is asked again when the `kid` is not among them."""
+        """The matching keys; the endpoint is asked again if there are none."""
         found = self._held.find(algorithm, kid) if self._held else ()
         if not found:
             await self._ask()
@@ -196,17 +196,17 @@ class JwksUrl:
         await self._ask()
 
     async def run(self) -> None:
-        """Ask every 5 minutes, every 5 seconds while there is no answer."""
+        """Ask every 5 minutes, or every 5 seconds while there is no answer."""
         while True:
             await self._ask()
             await asyncio.sleep(URL_POLL_SECONDS if self._answered else URL_RETRY_SECONDS)
 
     def missing(self) -> str | None:
-        """Whether the endpoint never answered."""
+        """The reason while the endpoint has never answered, or None."""
         return "the JWKS endpoint has not answered" if self._held is None else None
 
     async def _ask(self) -> None:
-        # One question at a time, one a second: unknown kids must not become a flood over there.
+        # One request at a time, one per second: unknown kids must not flood the endpoint.
         async with self._asking:
             if time.monotonic() - self._asked < _COOLDOWN_SECONDS:
                 return
@@ -219,7 +219,7 @@ class JwksUrl:
                     self.changes += 1
                 self._answered = True
             except (httpx.HTTPError, ValueError) as error:
-                _log.warning("the JWKS endpoint gave no keys: %s", type(error).__name__)
+                _log.warning("the JWKS endpoint returned no keys: %s", type(error).__name__)
             finally:
                 self._asked = time.monotonic()
 

@@ -27,7 +27,7 @@ class AuthSettings(BaseSettings):
     @model_validator(mode="wrap")
     @classmethod
     def _one_way_to_verify(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # around the fields' own checks, so that all that is wrong is told at once
+        # wraps the fields' own checks, so that all errors are reported at once
         problems: list[InitErrorDetails] = []
         given = [name for name in WAYS if data.get(name)]
         if len(given) != 1:

@@ -1,4 +1,4 @@
-"""A token's claims, checked (RFC 7519); its signature is checked by `joserfc`."""
+"""Checks a token's claims (RFC 7519); `joserfc` checks its signature."""
 
 import math
 import warnings
@@ -14,15 +14,15 @@ from joserfc.util import urlsafe_b64decode
 from shared.auth.principal import Principal, valid_id
 
 SKEW_SECONDS: Final = 30.0
-"""How far the issuer's clock may be from ours."""
+"""How far the issuer's clock may differ from ours."""
 
 
 class InvalidTokenError(Exception):
-    """The token is not accepted; the message says why and holds nothing of the token."""
+    """The token is not accepted; the message says why and contains nothing of the token."""
 
 
 def header_of(token: bytes) -> Mapping[str, Any]:
-    """The header, before anything is verified; `InvalidTokenError` when there is none."""
+    """The header, not yet verified; `InvalidTokenError` if there is none."""
     parts = token.split(b".")
     if len(parts) != 3:
         raise InvalidTokenError("it is not a signed token")
@@ -37,15 +37,15 @@ def header_of(token: bytes) -> Mapping[str, Any]:
 
 def verified(token: bytes, keys: Sequence[Key], algorithm: str) -> Mapping[str, Any]:
     """The claims of a token that one of `keys` signed with `algorithm`; else `InvalidTokenError`."""
-    # header parameters that nobody declared critical are ignored when not understood (RFC 7515, 4)
+    # unknown header parameters are ignored unless they are declared critical (RFC 7515, 4)
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     for key in keys:
         try:
-            # RFC 9864 renames EdDSA, which every issuer still writes: the library warns at each token
+            # RFC 9864 renames EdDSA, but issuers still use the old name: the library warns for each token
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SecurityWarning)
                 payload = jws.deserialize_compact(token, key, registry=registry).payload
-        except (JoseError, ValueError, TypeError):  # the last of a `crit` that is no list
+        except (JoseError, ValueError, TypeError):  # TypeError: a `crit` that is not a list
             continue
         return _claims(payload or b"")
     raise InvalidTokenError("its signature is not valid")
@@ -64,10 +64,10 @@ def _claims(payload: bytes) -> Mapping[str, Any]:
 def principal_of(
     claims: Mapping[str, Any], *, now: float, issuer: str | None, audience: str | None
 ) -> Principal:
-    """Who the claims speak for at `now` (seconds since 1970); `InvalidTokenError` when for nobody."""
+    """The user the claims represent at `now` (seconds since 1970); `InvalidTokenError` if none."""
     expires = _moment(claims, "exp")
     if expires is None or expires + SKEW_SECONDS <= now:
-        raise InvalidTokenError("it has expired, or does not say when it will")
+        raise InvalidTokenError("it has expired, or has no expiry")
     begins = _moment(claims, "nbf")
     if begins is not None and begins - SKEW_SECONDS > now:
         raise InvalidTokenError("it is not valid yet")

@@ -1,7 +1,7 @@
 """Every event of this system, each in the newest version of its schema.
 
-Events are facts in the past tense, kept for ever. A shape once published only changes compatibly: anything
-else is a new schema version here and an upcaster in `shared.events.upcasting`.
+Events are facts, named in the past tense and kept forever. A published schema only changes compatibly;
+anything else is a new schema version here and an upcaster in `shared.events.upcasting`.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """What happens to a customer.
 
-`name` and `email` are personal. In the command service's domain they stand in clear; in the event store,
-snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, `A256GCM`) under a key of
-that customer.
+`name` and `email` are personal data. In the command service's domain they are in clear text; in the event
+store, snapshots, outbox, topics and dead letters each is a JWE compact string (`dir`, `A256GCM`) under a key
+of that customer.
 """
 
 from typing import Annotated, ClassVar, Final, TypeAlias
@@ -15,7 +15,7 @@ PERSONAL_FIELDS: Final = ("name", "email")
 
 Personal: TypeAlias = Annotated[
     str,
-    # What stands on the wire; a JWE whose algorithm is `dir` has no encrypted key between its first two dots.
+    # The form on the wire; a JWE whose algorithm is `dir` has no encrypted key between its first two dots.
     WithJsonSchema(
         {
             "type": "string",
@@ -24,12 +24,12 @@ Personal: TypeAlias = Annotated[
         }
     ),
 ]
-"""A personal text: clear inside the domain, a JWE compact string wherever it is kept or sent."""
+"""Personal data: clear text in the domain, a JWE compact string wherever it is stored or sent."""
 
 
 @recorded
 class CustomerRegistered:
-    """A customer made itself known."""
+    """A customer registered."""
 
     schema_version: ClassVar[int] = 1
     customer_id: str
@@ -42,7 +42,7 @@ class CustomerRegistered:
 
 @recorded
 class CustomerDetailsChanged:
-    """A customer has another name or another email address; both stand as they are now."""
+    """A customer's name or email address changed; the event has both as they are now."""
 
     schema_version: ClassVar[int] = 1
     customer_id: str

@@ -1,7 +1,7 @@
 """Write the JSON Schemas of the events' data: `python -m shared.events.generate [--check]`.
 
-A schema is never lost: where the types give another one than is committed, the committed one moves to
-`schemas/superseded/`, against which the tests go on comparing.
+No schema is lost: where the types yield another one than is committed, the committed one moves to
+`schemas/superseded/`, and the tests keep comparing with it.
 """
 
 import argparse
@@ -22,14 +22,14 @@ DIALECT = (
 
 
 class _Plain(GenerateJsonSchema):
-    """Without the titles that only repeat a field's name."""
+    """Omits the titles that only repeat a field's name."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
 
 def generated(event: type[Event]) -> bytes:
-    """The JSON Schema of an event's data as its class says today, pretty-printed."""
+    """The JSON Schema of an event's data as its class defines it now, pretty-printed."""
     schema = TypeAdapter(event).json_schema(
         mode="serialization", ref_template="#/definitions/{model}", schema_generator=_Plain
     )
@@ -41,13 +41,13 @@ def generated(event: type[Event]) -> bytes:
 
 
 def _in_order(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same with what a reader looks for first at the top."""
+    """The same schema with what a reader looks for first at the top."""
     first = ("title", "description", "type", "required", "properties")
     return {key: schema[key] for key in first if key in schema} | schema
 
 
 def stale() -> Iterator[tuple[type[Event], bytes]]:
-    """The events whose committed schema is not what their class says, with what it says."""
+    """The events whose committed schema differs from their class's, with the latter."""
     for event in CURRENT.values():
         wanted = generated(event)
         path = SCHEMAS / schema_name(event.__name__, event.schema_version)
@@ -56,7 +56,7 @@ def stale() -> Iterator[tuple[type[Event], bytes]]:
 
 
 def write(event: type[Event], wanted: bytes) -> None:
-    """Commit to a new schema, keeping the one that stood there."""
+    """Write a new schema, keeping the previous one."""
     path = SCHEMAS / schema_name(event.__name__, event.schema_version)
     if path.exists():
         SUPERSEDED.mkdir(exist_ok=True)
@@ -66,9 +66,9 @@ def write(event: type[Event], wanted: bytes) -> None:
 
 
 def main() -> int:
-    """Write what is stale, or with `--check` only name it and return 1."""
+    """Write stale schemas; with `--check` only list them and return 1 if there are any."""
     parser = argparse.ArgumentParser(prog="python -m shared.events.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when something is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if something is stale")
     check = parser.parse_args().check
     SCHEMAS.mkdir(exist_ok=True)
     found = list(stale())

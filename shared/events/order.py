@@ -11,16 +11,16 @@ from shared.money import Money
 
 @recorded
 class OrderItem:
-    """One product of an order, with its name and price (of one unit) as they were at that moment."""
+    """One product of an order, with its name and unit price when the order was placed."""
 
     product_id: str
-    """The product, as in the topic `products`; each stands once in an order."""
+    """The product, as in the topic `products`; each appears once in an order."""
     product_name: str
     """Its name when the order was placed."""
     quantity: Annotated[int, Ge(1), Strict()]
-    """How many of it."""
+    """How many units were ordered."""
     price: Money
-    """The price of one when the order was placed."""
+    """Its unit price when the order was placed."""
 
 
 @recorded
@@ -33,28 +33,28 @@ class OrderCreated:
     customer_id: str
     """Who placed it, as in the topic `customers`."""
     items: tuple[OrderItem, ...]
-    """What was ordered, in the customer's order."""
+    """What was ordered, in the sequence the customer gave."""
     total: Money
     """The sum of quantity times price."""
 
 
 @recorded
 class OrderCancelled:
-    """A pending order was cancelled, for a reason that counts as not personal."""
+    """A pending order was cancelled, for a reason that is not treated as personal data."""
 
     schema_version: ClassVar[int] = 1
     order_id: str
     """The order: a UUIDv7, and the record's key."""
     reason: str
-    """Why, in the words of who cancelled it."""
+    """The reason, as given by whoever cancelled it."""
 
 
 @recorded
 class OrderShipped:
-    """A pending order left the house."""
+    """A pending order was shipped."""
 
     schema_version: ClassVar[int] = 1
     order_id: str
     """The order: a UUIDv7, and the record's key."""
     tracking_number: str
-    """The carrier's number of the parcel."""
+    """The carrier's tracking number for the parcel."""

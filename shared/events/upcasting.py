@@ -1,6 +1,6 @@
-"""Old shapes of event data, brought to the newest wherever they are read. What was written never changes.
+"""Upcasts old event data to the newest schema version wherever it is read. What was written never changes.
 
-The event store and the topics keep every shape that was ever written into them.
+The event store and the topics keep every schema version that was ever written to them.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from shared.events import CURRENT
 
 Data = dict[str, Any]
 Upcaster = Callable[[Data], Data]
-"""Data of one schema version to data of the next."""
+"""Converts data of one schema version to the next."""
 
 UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
 """By event type and the schema version it starts from. A new version of an event adds one here."""
@@ -21,9 +21,9 @@ class UnknownEventError(ValueError):
 
 
 def upcast(event_type: str, schema_version: int, data: Data) -> Data:
-    """`data` in the newest shape of its type.
+    """`data` in the newest schema version of its type.
 
-    Raises `UnknownEventError`, and whatever an upcaster raises for data that are not of their schema version.
+    Raises `UnknownEventError`, and whatever an upcaster raises for data that is not of its schema version.
     """
     if event_type not in CURRENT:
         raise UnknownEventError(event_type)

@@ -1,4 +1,4 @@
-"""How an event's data crosses a wire: JSON, camelCase; a reader ignores fields it does not know."""
+"""How an event's data is encoded on the wire: JSON, camelCase; readers ignore unknown fields."""
 
 from dataclasses import dataclass
 from typing import Final, TypeVar, dataclass_transform
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def recorded(cls: type[T]) -> type[T]:
-    """Make a dataclass of what is recorded: an event, or a part of one, that never changes.
+    """Make a dataclass for recorded data (an event, or a part of one), which never changes.
 
-    The type checker holds everybody to that. Python itself does not: to make a frozen instance takes it
-    three times as long, and each order has several.
+    Only the type checker enforces this, not Python itself: creating a frozen instance takes three times as
+    long, and each order has several.
     """
     return with_config(_WIRE)(dataclass(slots=True, kw_only=True)(cls))

@@ -1,10 +1,10 @@
-"""What can be seen of a process from outside: request ids, traces, metrics, logs, health.
+"""Observability of a process: request ids, traces, metrics, logs, health.
 
 A process that serves HTTP wraps its application once, outermost first:
 
     registry = new_registry()
     configure_logging(settings.log_level, settings.log_format, service="query")
-    configure_tracing("query")            # spans, if the environment says where to
+    configure_tracing("query")            # spans, if the environment names a collector
     app = Observed(                       # X-Request-Id, traceparent, metrics, access log
         Operations(                       # /health/live, /health/ready, /metrics
             ProblemResponses(routes),     # Problem -> application/problem+json
@@ -14,7 +14,7 @@ A process that serves HTTP wraps its application once, outermost first:
         RequestMetrics(registry),
     )
 
-Below it, `request_id(scope)` and `traceparent(scope)` are set for every request.
+Inside it, `request_id(scope)` and `traceparent(scope)` are set for every request.
 """
 
 from shared.telemetry.collecting import collect_seldom

@@ -1,4 +1,4 @@
-"""Asks the process on PORT whether it is ready; the exit status tells. For health checks of containers."""
+"""Container health check: the exit status tells whether the process on PORT is ready."""
 
 import http.client
 import os

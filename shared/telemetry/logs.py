@@ -14,10 +14,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
 REQUEST: Final[ContextVar[tuple[str, str] | None]] = ContextVar("request", default=None)
-"""Id and traceparent of the request that is being answered."""
+"""Id and traceparent of the request being handled."""
 
 _QUIET: Final = {
-    "aiokafka": logging.CRITICAL,  # each attempt to connect; who uses it says once that Kafka is away
+    "aiokafka": logging.CRITICAL,  # each attempt to connect; its users log once that Kafka is unavailable
     "faststream": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
@@ -29,18 +29,18 @@ _QUIET: Final = {
     "uvicorn.access": logging.ERROR,
     "uvicorn.error": logging.WARNING,
 }
-"""Libraries that log each of their calls, or addresses and parts of statements."""
+"""Libraries that log every call, or addresses and parts of statements."""
 
 
 class JsonFormatter(logging.Formatter):
-    """An entry as one JSON object: time, level, service, logger, message and what else is known of it."""
+    """An entry as one JSON object: time, level, service, logger, message and any further fields."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; a stack trace stands inside as a text of several lines."""
+        """One line; a stack trace is a string of several lines in it."""
         entry: dict[str, Any] = {
             "time": rfc3339(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
@@ -74,7 +74,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: LogLevel, fmt: LogFormat, *, service: str) -> None:
-    """Set the root logger up, once at the start of a process. No library prints tokens or statements."""
+    """Set up the root logger, once at the start of a process. No library logs tokens or statements."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service) if fmt == "json" else TextFormatter())
     root = logging.getLogger()

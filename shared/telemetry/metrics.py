@@ -8,7 +8,7 @@ BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry of its own for each process (and each test), with the figures of the process itself."""
+    """A registry of its own for each process (and each test), with the metrics of the process itself."""
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -22,12 +22,12 @@ class RequestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._duration = Histogram(
             "http_request_duration_seconds",
-            "Time from a request's arrival to the end of its answer.",
+            "Time from a request's arrival to the end of its response.",
             ["method", "route", "status"],
             buckets=BUCKETS,
             registry=registry,
         )
-        # the label lookup of the library takes longer than the observation
+        # the library's label lookup takes longer than the observation
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:

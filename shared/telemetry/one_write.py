@@ -1,4 +1,4 @@
-"""One write to the socket per answer: uvicorn writes headers and body apart, a system call each."""
+"""One write to the socket per response: uvicorn writes headers and body separately, a system call each."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,22 +9,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _MOST_GATHERED: Final = 65_536
 _LINGERING_SECONDS: Final = 10
 _LONGEST_STUCK_SECONDS = 30.0
-"""A reader that takes nothing of the last words for this long is not waited for any more."""
+"""A reader that takes none of the remaining data for this long is disconnected."""
 
 
 class _Deaf(asyncio.Protocol):
-    """Lets the other side of a connection send to its end."""
+    """Discards what the other side of a connection still sends."""
 
     def __init__(self, before: asyncio.BaseProtocol) -> None:
         self._before = before
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell who had the connection before."""
+        """Notify the protocol that had the connection before."""
         self._before.connection_lost(exc)
 
 
 class GatheringTransport:
-    """Gathers what is written in one turn of the event loop; all else goes to the transport itself."""
+    """Gathers what is written in one iteration of the event loop; all other calls go to the transport."""
 
     __slots__ = ("_is_sending", "_loop", "_parts", "_size", "_transport", "is_closing")
 
@@ -36,13 +36,13 @@ class GatheringTransport:
         self._is_sending = is_sending
         self._parts: list[bytes] = []
         self._size = 0
-        self.is_closing = transport.is_closing  # asked at each answer
+        self.is_closing = transport.is_closing  # called for each response
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send `data` at the end of this turn, or at once when much has been gathered."""
+        """Send `data` at the end of this iteration, or immediately if much has been gathered."""
         if not self._parts:
             self._loop.call_soon(self.flush)
         self._parts.append(data)
@@ -59,7 +59,7 @@ class GatheringTransport:
                 self._transport.write(b"".join(parts))
 
     def close(self) -> None:
-        """Close once everything is sent, or its reader takes nothing; hear out who still sends a body."""
+        """Close once everything is sent or the reader is stuck; linger if a body is still being received."""
         if self._is_sending() and not self.is_closing():
             self.linger()
         else:
@@ -67,9 +67,9 @@ class GatheringTransport:
             self._end()
 
     def linger(self) -> None:
-        """Send what has been gathered and no more, and hear the other side out for some seconds.
+        """Send what has been gathered and no more, and keep receiving for some seconds.
 
-        Closed under a caller that still sends, the connection would be reset and the answer lost.
+        Closing while the caller still sends would reset the connection and lose the response.
         """
         self.flush()
         if not self.is_closing():
@@ -96,15 +96,15 @@ class GatheringTransport:
 
 
 class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol on such a transport."""
+    """uvicorn's HTTP protocol on a `GatheringTransport`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own hint
-        """Begin a connection."""
+        """Start a connection."""
         gathering = GatheringTransport(transport, self.loop, self._is_body_answered_early)
         super().connection_made(cast("asyncio.Transport", gathering))
 
     def on_message_complete(self) -> None:
-        """End a request; of one that is answered already, uvicorn would not note that its body has ended."""
+        """End a request. uvicorn does not record the end of its body if the response is already complete."""
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self.cycle.more_body = False

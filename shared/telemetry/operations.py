@@ -1,4 +1,4 @@
-"""What operators ask any process: `/health/live`, `/health/ready`, `/metrics`."""
+"""Endpoints for operators in every process: `/health/live`, `/health/ready`, `/metrics`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,7 +19,7 @@ from shared.problems import (
 from shared.telemetry.requests import name_route
 
 Check = Callable[[], Awaitable[str | None]]
-"""Asks a dependency: None when it is there, else why not, in words fit for anybody's eyes."""
+"""Checks a dependency: None if it is available, else the reason, safe to show to anyone."""
 
 _CHECK_SECONDS: Final = 2.0
 _ALIVE: Final = b'{"status":"alive"}'
@@ -35,7 +35,7 @@ class Readiness:
         self.stopping = False
 
     async def reasons(self) -> dict[str, str]:
-        """What is away and why, by the check's name; empty when ready."""
+        """What is unavailable and why, by the check's name; empty if ready."""
         if self.stopping:
             return {"process": "stopping"}
         answers = await asyncio.gather(*(self._ask(check) for check in self._checks.values()))
@@ -47,7 +47,7 @@ class Readiness:
         asking = asyncio.ensure_future(check())
         if (await asyncio.wait({asking}, timeout=_CHECK_SECONDS))[0]:
             return asking.result()
-        # not waited for: a driver that is cancelled first tries to tell its server, for ten seconds
+        # not awaited: a cancelled driver first tries to notify its server, for ten seconds
         self._leaving.add(asking)
         asking.add_done_callback(self._left)
         asking.cancel()
@@ -56,17 +56,17 @@ class Readiness:
     def _left(self, asking: asyncio.Future[str | None]) -> None:
         self._leaving.discard(asking)
         if not asking.cancelled():
-            asking.exception()  # looked at: asyncio would log it as an error that nobody saw
+            asking.exception()  # retrieved, or asyncio would log that it never was
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application of a process that only has operators' endpoints."""
+    """The application of a process that has only the operators' endpoints."""
     if scope["type"] == "http":
         await Problem(NOT_FOUND, "There is no such page.").respond(scope, send)
 
 
 def _closing(send: Send) -> Send:
-    """Ends the connection with the answer: kept alive, it would be reset under the next request."""
+    """Closes the connection after the response: kept alive, it would be reset under the next request."""
 
     def closing(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":

@@ -22,24 +22,24 @@ _TRACEPARENT: Final = "orders.traceparent"
 _ROUTE: Final = "orders.route"
 _CLIENT_CLOSED: Final = 499
 _OPERATORS: Final = ("/health/", "/metrics", "/lag")
-"""Asked again and again: no traces of that."""
+"""Polled, so not traced."""
 _log = logging.getLogger("access")
 
 
 def request_id(scope: Scope) -> str:
-    """The request's id: the caller's `X-Request-Id` when that is sane, else one of our own."""
+    """The request's id: the caller's `X-Request-Id` if that is valid, else one of our own."""
     found: str = scope[_REQUEST_ID]
     return found
 
 
 def traceparent(scope: Scope) -> str:
-    """The request's W3C traceparent: its span's; when nobody traces the caller's if valid, else a new one."""
+    """The request's W3C traceparent: its span's; if it has none the caller's if valid, else a new one."""
     found: str = scope[_TRACEPARENT]
     return found
 
 
 def name_route(scope: Scope, template: str) -> None:
-    """Say under which route (`/orders/{orderId}`) a request counts; Starlette does so by itself."""
+    """Set the route (`/orders/{orderId}`) that a request counts under; Starlette does so by itself."""
     scope[_ROUTE] = template
 
 
@@ -49,10 +49,10 @@ def _route(scope: Scope) -> str:
 
 
 class Observed:
-    """Gives each request an id and a trace, counts it and, if it failed, logs it (all with LOG_LEVEL=debug).
+    """Gives each request an id and a trace, counts it and, if it failed, logs it (LOG_LEVEL=debug logs all).
 
-    The log line holds method, route template and status; no path, query, header or body, since these may
-    hold tokens or personal data.
+    The log line has the method, route template and status; no path, query, header or body, since these may
+    contain tokens or personal data.
     """
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
@@ -69,7 +69,7 @@ class Observed:
         id_header = (b"x-request-id", scope[_REQUEST_ID].encode())
         status = _CLIENT_CLOSED
 
-        def labelled(message: Message) -> Awaitable[None]:  # no coroutine of its own around each `send`
+        def labelled(message: Message) -> Awaitable[None]:  # avoids another coroutine around each `send`
             nonlocal status
             what = message["type"]
             if what == "http.response.start" or what == "websocket.http.response.start":
@@ -94,7 +94,7 @@ class Observed:
         self._metrics.observe(method, route, status, seconds)
         level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
         if route.startswith("/health/"):
-            level = logging.DEBUG  # whoever asks gets the reasons, again and again
+            level = logging.DEBUG  # polled, and the response has the reasons
         if _log.isEnabledFor(level):
             fields: dict[str, Any] = {
                 "method": method,
@@ -108,7 +108,7 @@ class Observed:
 def identify(scope: Scope) -> Span | None:
     """Set the request's id and trace from its headers, for its handlers and its log lines.
 
-    Gives the request's span, which is to be ended; None when nobody traces.
+    Returns the request's span, which the caller must end; None if it is not traced.
     """
     given_id: bytes | None = None
     given_trace: bytes | None = None
@@ -116,7 +116,7 @@ def identify(scope: Scope) -> Span | None:
         if name == b"x-request-id":
             given_id = value
         elif name == b"traceparent":
-            # several are as good as none
+            # several count as none
             given_trace = value if given_trace is None else b""
     sane = given_id is not None and _SANE_ID.fullmatch(given_id) is not None
     scope[_REQUEST_ID] = given_id.decode() if sane and given_id else random.randbytes(16).hex()

@@ -1,4 +1,4 @@
-"""Serving HTTP by uvicorn inside a process that owns its own event loop and signals."""
+"""Serves HTTP with uvicorn inside a process that owns its event loop and signals."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ from shared.telemetry.tracing import stop_tracing
 T = TypeVar("T")
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than clients keep a connection that idles, so that they seldom send into one just closed."""
+"""Longer than clients keep an idle connection, so that they rarely send on one just closed."""
 _NO_HTTP: Final = "Invalid HTTP request received."
 _LARGEST_HEAD: Final = 1 << 16
-"""The parser looks at an unfinished head again with every byte that comes, and keeps it all."""
+"""The parser rescans an unfinished head with every byte that arrives, and keeps it all."""
 _UNHEARD: Final = logging.Logger("unheard", logging.CRITICAL + 1)
 _ENCODED: Final = re.compile(rb"%(?=2[Ff]|0[Aa])")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but the signals are the process's own."""
+    """uvicorn, but signals are left to the process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -43,10 +43,10 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(OneWriteProtocol):
-    """Tells even those whose bytes are no HTTP what is wrong in the form of all other problems.
+    """Reports even invalid HTTP in the form of all other problems.
 
-    Who asks for a protocol that is not spoken here, HTTP/2 as Java's client does at its first request or
-    WebSocket by no proper handshake, is answered in HTTP/1.1 (RFC 9110, 7.8).
+    A request to upgrade to an unsupported protocol (HTTP/2, as in the first request of Java's client, or
+    WebSocket without a proper handshake) is answered in HTTP/1.1 (RFC 9110, 7.8).
     """
 
     _unfinished = 0
@@ -57,7 +57,7 @@ class _Protocol(OneWriteProtocol):
         super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the request that is being answered, too: uvicorn tells the last one that was sent."""
+        """Notify the request being answered, too: uvicorn notifies only the last one received."""
         super().connection_lost(exc)
         unanswered = self._being_answered()
         if unanswered is not None:
@@ -65,26 +65,26 @@ class _Protocol(OneWriteProtocol):
             unanswered.message_event.set()
 
     def _should_upgrade(self) -> bool:
-        """Leave each request that asks for another protocol to `data_received`: its body is not read yet."""
+        """Leave each upgrade request to `data_received`: its body has not been read yet."""
         return True
 
     def on_headers_complete(self) -> None:
-        """Begin to answer: the head's values without the space behind them, and none from behind the body.
+        """Start to respond, with header values stripped of trailing whitespace, and without trailer fields.
 
-        RFC 9110, 5.5 and 6.5. The parser leaves both to us. A slash or line feed that is encoded in the path
-        stays so: decoded, it would count as one of the route's own (RFC 3986, 2.2).
+        RFC 9110, 5.5 and 6.5; the parser leaves both to us. A slash or line feed encoded in the path stays
+        encoded: decoded, it would count as one of the route's own (RFC 3986, 2.2).
         """
         for place, (name, value) in enumerate(self.headers):
             if value.endswith((b" ", b"\t")):
                 self.headers[place] = (name, value.rstrip(b" \t"))
         super().on_headers_complete()
-        if "path" in self.scope:  # the head of one that asks for another protocol is still to be looked at
+        if "path" in self.scope:  # the head of an upgrade request is still needed
             self.headers = []
             if _ENCODED.search(self.scope["raw_path"]):
                 self.scope["path"] = unquote(_ENCODED.sub(b"%25", self.scope["raw_path"]).decode("ascii"))
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
+        """Parse what was received."""
         self._unset_keepalive_if_required()
         unread: bytes | memoryview = data
         try:
@@ -97,10 +97,10 @@ class _Protocol(OneWriteProtocol):
             has_unfinished_head = self.scope is not None and "method" not in self.scope
             self._unfinished = self._unfinished + len(data) if has_unfinished_head else 0
             if self._unfinished > _LARGEST_HEAD:
-                self._refuse(HEAD_TOO_LARGE, "A request's line and headers have at most 64 KiB.")
+                self._refuse(HEAD_TOO_LARGE, "The request line and headers may have at most 64 KiB.")
 
     def _read(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Read up to where a request asks for another protocol; gives what is still to be read."""
+        """Parse up to the next upgrade request; returns what is still to be parsed."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as asked:
@@ -108,7 +108,7 @@ class _Protocol(OneWriteProtocol):
                 self.handle_websocket_upgrade()
                 return b""
             head = self._asking_for_nothing_else()
-            # one that has read a request after which the connection closes reads nothing more
+            # a parser reads nothing more after a request that closes the connection
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             self.parser.feed_data(head)
@@ -116,13 +116,13 @@ class _Protocol(OneWriteProtocol):
         return b""
 
     def _being_answered(self) -> RequestResponseCycle | None:
-        """The request that has the connection, which cannot change hands then."""
+        """The request being answered, if any; while there is one the connection cannot be upgraded."""
         running = self._running
         return None if running is None or running.response_complete else running
 
     def _is_handshake(self) -> bool:
-        """Whether the library that opens WebSockets will open this one. Some it refuses without a word."""
-        from websockets.server import ServerProtocol  # only who lets WebSockets in has it
+        """Whether the WebSocket library will accept this handshake. Some it refuses without a response."""
+        from websockets.server import ServerProtocol  # only services with WebSockets have it
 
         if self.parser.get_http_version() != "1.1":
             return False
@@ -134,24 +134,24 @@ class _Protocol(OneWriteProtocol):
         )
 
     def _asking_for_nothing_else(self) -> bytes:
-        """The request's head without its wish for another protocol."""
+        """The request's head without its `Upgrade` header."""
         if self.parser.get_method() == b"CONNECT":
-            raise httptools.HttpParserError("this is no proxy")
+            raise httptools.HttpParserError("this is not a proxy")
         return self._head(without=b"upgrade")
 
     def _head(self, without: bytes = b"") -> bytes:
-        """The request's line and headers, but for those of one name."""
+        """The request line and headers, except those of one name."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (method, self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != without]
         return b"\r\n".join([*lines, b"", b""])
 
     def send_400_response(self, msg: str) -> None:
-        """Say that it is no HTTP."""
+        """Report invalid HTTP."""
         self._refuse(BAD_REQUEST, msg)
 
     def _refuse(self, kind: Kind, detail: str) -> None:
-        """Answer in the application's stead, which was not asked: there is no request to ask it with."""
+        """Respond without the application: there is no request to pass to it."""
         body = problem_body(kind, detail, "/")
         headers = [
             *self.server_state.default_headers,
@@ -166,24 +166,24 @@ class _Protocol(OneWriteProtocol):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """uvicorn 0.54 calls each WebSocket an error that was refused by an answer; the access log has those."""
+    """uvicorn 0.54 logs each WebSocket refused with a response as an error; the access log has those."""
     return record.getMessage() != "ASGI callable returned without completing handshake."
 
 
 @contextlib.asynccontextmanager
 async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIterator[int]:
-    """Serve `app` while entered; gives the port. On leaving, answers what is in flight for up to 10 s.
+    """Serve `app` while entered; yields the port. On exit, finishes requests in flight for up to 10 s.
 
-    `options` are more of uvicorn's settings; `ws="auto"` lets WebSockets in.
+    `options` are further uvicorn settings; `ws="auto"` enables WebSockets.
 
-    Raises `OSError` when the port is taken.
+    Raises `OSError` if the port is taken.
     """
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    # read when the library is imported; by default a WebSocket's token and cursor have less room than others'
+    # read at the library's import; its default limits for token and cursor are lower than those of HTTP
     os.environ.setdefault("WEBSOCKETS_MAX_LINE_LENGTH", str(_LARGEST_HEAD))
     os.environ.setdefault("WEBSOCKETS_MAX_NUM_HEADERS", str(_LARGEST_HEAD))
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    # inherited by what is accepted: asyncio would not set it, and each answer would wait for an ACK
+    # inherited by accepted sockets: asyncio would not set it, and each response would wait for an ACK
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     options = {"ws": "none", **options}
     config = uvicorn.Config(
@@ -210,7 +210,7 @@ async def serve(app: ASGIApp, host: str, port: int, **options: Any) -> AsyncIter
 
 
 def run(process: Coroutine[Any, Any, T]) -> T:
-    """Run a whole process, to its result, on uvicorn's choice of event loop: uvloop where there is one."""
+    """Run a whole process, to its result, on uvicorn's choice of event loop: uvloop if available."""
     try:
         with asyncio.Runner(
             loop_factory=uvicorn.Config(app="", log_config=None).get_loop_factory()

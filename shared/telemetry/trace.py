@@ -10,7 +10,7 @@ _NO_PARENT: Final = b"0" * 16
 
 
 def parse_traceparent(header: bytes) -> str | None:
-    """The header as it is passed on, in version 00; None when it is not valid and a new trace must start."""
+    """The header to pass on, in version 00; None if it is not valid and a new trace must start."""
     match = _FIELDS.fullmatch(header)
     if match is None:
         return None
@@ -21,7 +21,7 @@ def parse_traceparent(header: bytes) -> str | None:
 
 
 def new_traceparent() -> str:
-    """The beginning of a new trace."""
+    """The `traceparent` of a new trace."""
     # one draw for both ids; neither may be zero, which happens once in 10^19
     drawn = random.randbytes(24).hex()
     return f"00-{drawn[:32]}-{drawn[32:]}-01"

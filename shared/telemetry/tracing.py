@@ -1,4 +1,4 @@
-"""OpenTelemetry spans, sent over OTLP/HTTP when OTEL_EXPORTER_OTLP_ENDPOINT is set. Else there are none.
+"""OpenTelemetry spans, sent over OTLP/HTTP when OTEL_EXPORTER_OTLP_ENDPOINT is set; otherwise there are none.
 
 A span's context travels as W3C `traceparent`: in the events' metadata, in the header of their records, in the
 feed. Names and attributes are those of OpenTelemetry's semantic conventions; none holds personal data.
@@ -33,14 +33,14 @@ _tracer: Tracer | None = None
 
 
 def configure_tracing(service: str) -> None:
-    """Send this process's spans to where the environment says, once at its start; `OTEL_*` is honoured.
+    """Send this process's spans to the collector in the environment (`OTEL_*`). Call it once, at the start.
 
-    A collector that is away costs spans, and nothing else.
+    If the collector is unavailable, spans are lost, and nothing else.
     """
     global _provider, _tracer
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return
-    # a quarter of a second and ten megabytes, for those who trace
+    # imported only for tracing: they take a quarter of a second and ten megabytes
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -53,10 +53,10 @@ def configure_tracing(service: str) -> None:
 
 
 def stop_tracing() -> None:
-    """Send what waits to be sent, for at most two seconds."""
+    """Send the spans still queued, for at most two seconds."""
     global _provider, _tracer
     if _provider is not None:
-        # with its collector away it would take half a minute, whatever it is told
+        # if its collector is unavailable this takes half a minute, whatever timeout it is given
         last = Thread(target=_provider.shutdown, name="last spans", daemon=True)
         last.start()
         last.join(_LAST_SPANS_SECONDS)
@@ -64,7 +64,7 @@ def stop_tracing() -> None:
 
 
 def is_tracing() -> bool:
-    """Whether spans go anywhere."""
+    """Whether spans are sent anywhere."""
     return _tracer is not None
 
 
@@ -75,7 +75,7 @@ def start_span(
     attributes: Mapping[str, Any],
     began_ns: int | None = None,
 ) -> Span | None:
-    """A span under the `traceparent` given, or the first of a new trace; end it. None when nobody traces."""
+    """A span, to be ended, under the given `traceparent` or of a new trace. None if tracing is off."""
     if _tracer is None:
         return None
     context = _NO_PARENT if parent is None else _context(parent)
@@ -83,7 +83,7 @@ def start_span(
 
 
 def traceparent_of(span: Span) -> str:
-    """The `traceparent` of what happens under the span."""
+    """The `traceparent` for what happens under the span."""
     context = span.get_span_context()
     flags = int(context.trace_flags)
     return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{flags:02x}"

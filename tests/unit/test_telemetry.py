@@ -110,7 +110,7 @@ async def test_a_problem_is_told_as_one() -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert answer.json() == {
         "type": "tag:orders.example,2026:problems/not-found",
-        "title": "There is nothing here",
+        "title": "Not found",
         "status": 404,
         "detail": "Not here.",
         "instance": "/problem",

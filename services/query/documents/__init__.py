@@ -1,1 +1,1 @@
-"""Reads the documents; the only modules of the query service that know the driver of MongoDB."""
+"""Reads the documents. Only these modules of the query service use the MongoDB driver."""

@@ -1,4 +1,4 @@
-"""Many concurrent reads of the same kind share a round trip."""
+"""Concurrent reads of the same kind share a round trip."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
@@ -11,10 +11,10 @@ _LARGEST: Final = 256
 
 
 class Batches(Generic[K, V]):
-    """Collects the keys asked for while a round trip is under way, and reads them together in the next.
+    """Collects the keys requested while a round trip is in flight and reads them together in the next.
 
-    One trip at a time: it costs far more than a document in it. No answer is older than its question: a key
-    joins only a round trip that has not begun.
+    One round trip at a time, since it costs far more than a document in it. No result is older than its
+    request: a key only joins a round trip that has not started.
     """
 
     def __init__(self, read: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]], name: str) -> None:
@@ -24,11 +24,11 @@ class Batches(Generic[K, V]):
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
-        """What stands under `key`, or None; raises what the read raises."""
+        """The value of `key`, or None. Raises whatever the read raises."""
         return (await self._ask((key,))).get(key)
 
     async def get_all(self, keys: Iterable[K]) -> Mapping[K, V]:
-        """What stands under each of `keys` (and perhaps more); raises what the read raises."""
+        """The values of `keys`, and possibly more. Raises whatever the read raises."""
         wanted = tuple(keys)
         return await self._ask(wanted) if wanted else {}
 
@@ -36,7 +36,7 @@ class Batches(Generic[K, V]):
         future: asyncio.Future[Mapping[K, V]] = asyncio.get_running_loop().create_future()
         self._waiting.append((keys, future))
         if self._task is None:
-            # it starts in the loop's next turn, so that all requests of this turn are in it
+            # it starts in the event loop's next iteration, so all requests of this iteration join it
             self._task = asyncio.create_task(self._run(), name=self._name)
         return future
 
@@ -44,7 +44,7 @@ class Batches(Generic[K, V]):
         try:
             await self._run_all()
         finally:
-            # in the very moment in which nobody waits: who asks next must find that nothing runs
+            # in the same step that found no key waiting: the next request must see that nothing runs
             self._task = None
 
     async def _run_all(self) -> None:
@@ -55,7 +55,7 @@ class Batches(Generic[K, V]):
                 continue
             try:
                 found = await self._read(keys)
-            except Exception as error:  # it belongs to those who asked
+            except Exception as error:  # raised to the callers
                 for _, future in taken:
                     if not future.done():
                         future.set_exception(error)
@@ -65,7 +65,7 @@ class Batches(Generic[K, V]):
                         future.set_result(found)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the read in flight."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

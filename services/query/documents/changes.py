@@ -1,6 +1,6 @@
 """Change streams, read batch by batch.
 
-By commands rather than by the driver's `watch`, which gives one change at a time through a thread each.
+Uses commands instead of the driver's `watch`, which returns one change at a time, each through a thread.
 https://www.mongodb.com/docs/manual/changeStreams/
 """
 
@@ -21,20 +21,20 @@ from services.query.documents.errors import CannotResumeError, DocumentsAwayErro
 _MOST: Final = 500
 _FEW: Final = 50
 _QUICK_SECONDS: Final = 0.1
-"""A batch that took no longer is followed by one of twice the size, any other by one of few."""
+"""After a full batch that was faster the batch size doubles; after a slower one it drops to `_FEW`."""
 
 Position = str
-"""A place in the stream of changes: a resume token's text. Later ones sort after earlier ones."""
+"""A position in the change stream: a resume token's text. Later ones sort after earlier ones."""
 
 Change = Mapping[str, Any]
-"""A change event as the server tells it."""
+"""A change event as the server sends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Some changes in order, and how far the stream has been read with them.
+    """Changes in order, and the position up to which the stream has been read.
 
-    `settled` when the batch is not full: nothing more of its last transaction follows.
+    `settled` if the batch is not full: nothing more of its last transaction follows.
     """
 
     changes: Sequence[Change]
@@ -43,26 +43,26 @@ class Changes:
 
 
 def from_now() -> Mapping[str, Any]:
-    """Begin with what changes next."""
+    """Start with the next change."""
     return {}
 
 
 def right_behind(position: Position) -> Mapping[str, Any]:
-    """Begin behind that change, which must be one and pass the stream's own filter."""
+    """Start right after that change, which must exist and pass the stream's own filter."""
     return {"startAfter": {"_data": position}}
 
 
 def at_the_time_of(position: Position) -> Mapping[str, Any]:
-    """Begin with all that changed at that moment, whatever the filter lets through."""
+    """Start with all changes from that time on, whether or not `position` passes the filter."""
     seconds, increment = int(position[2:10], 16), int(position[10:18], 16)
     return {"startAtOperationTime": Timestamp(seconds, increment)}
 
 
 class ChangeStream:
-    """The changes of the database that `matching` lets through, from `begin` on.
+    """The changes in the database that pass `matching`, from `begin` on.
 
-    Entering opens it: `CannotResumeError` when it can't begin there. The server answers once a batch is full
-    or nothing is left to read. So the batches are small at first and as long as they take their time.
+    Entering opens it; raises `CannotResumeError` if it can't start there. The server replies once a batch is
+    full or nothing is left to read, so batches are small at first, and for as long as they are slow.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ChangeStream:
                 "firstBatch",
             )
         except OperationFailure as error:
-            # a position that a caller made up fails in many ways, one of our own only when it is too old
+            # a forged position fails in many ways, one of our own only if it is too old
             if self._exact or unresumable(error):
                 raise CannotResumeError from error
             raise DocumentsAwayError(type(error).__name__) from error
@@ -102,7 +102,7 @@ class ChangeStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._session is not None
-        # if it can't be told so, the server ends the cursor by itself
+        # if this fails, the server closes the cursor by itself
         with suppress(PyMongoError):
             if self._cursor and not isinstance(error, DocumentsAwayError):
                 kill = {"killCursors": "$cmd.aggregate", "cursors": [self._cursor]}
@@ -110,12 +110,12 @@ class ChangeStream:
         await self._session.end_session()
 
     async def next(self, wait_ms: int) -> Changes:
-        """The next changes; none when there are none within `wait_ms`."""
+        """The next changes; empty if there are none within `wait_ms`."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
         if not self._cursor:
-            raise CannotResumeError("the stream was ended")
+            raise CannotResumeError("the server closed the stream")
         ask = {
             "getMore": self._cursor,
             "collection": "$cmd.aggregate",
@@ -144,10 +144,10 @@ class ChangeStream:
 
 
 async def require(connection: Connection, position: Position) -> None:
-    """Raise `CannotResumeError` unless a stream can go on behind that position; a caller may have made it up.
+    """Raise `CannotResumeError` unless a stream can resume after that position, which may be forged.
 
-    Asked of a stream of all changes: in one that also lets its beginning through, the server cannot apply the
-    filter to the log itself, and reads it eight times slower.
+    Checked with an unfiltered stream: if a filter must also pass the start position, the server cannot apply
+    it to the oplog itself, and reads it eight times slower.
     """
     async with ChangeStream(connection, {}, right_behind(position), first=1):
         pass

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-# Motor reads it when it is imported; change streams wait in these threads too.
+# Motor reads it at import; change streams wait in these threads too.
 os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
 from bson.codec_options import CodecOptions
@@ -25,9 +25,9 @@ Stage = Mapping[str, Any]
 Pipeline = Sequence[Stage]
 
 RAW: Final[CodecOptions[RawBSONDocument]] = CodecOptions(document_class=RawBSONDocument)
-"""Documents are decoded only when somebody looks into them."""
+"""Documents are decoded only when they are accessed."""
 READ_SECONDS: Final = 3.0
-"""After this a read is given up and told to be away."""
+"""After this a read is abandoned and the documents count as unavailable."""
 _LARGEST_BATCH: Final = 10_000
 _LASTING: Final = ReadConcern("majority")
 _OPTIONS: Final[dict[str, Any]] = {
@@ -41,15 +41,15 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 _FOLLOWING: Final[dict[str, Any]] = {
     **_OPTIONS,
-    # a change stream may read a long stretch of history, from a cold disk, before it has anything to tell
+    # a change stream may read a lot of history from a cold disk before it has anything to return
     "socketTimeoutMS": 15_000,
-    # a frozen server is noticed all the same: the driver asks this often, and then drops what waits for it
+    # a frozen server is still noticed: the driver checks this often, and then fails what waits for it
     "heartbeatFrequencyMS": 1000,
 }
 
 
 class Connection:
-    """A client for as long as it is entered. Connects at the first read; reads from the primary.
+    """MongoDB clients, closed on exit. They connect at the first read and read from the primary.
 
     `following` is for change streams, whose round trips may take longer.
     """
@@ -70,9 +70,9 @@ class Connection:
         self._following.close()
 
     async def aggregate(self, collection: str, pipeline: Pipeline, *, lasting: bool = False) -> list[Row]:
-        """All that the pipeline gives; `DocumentsAwayError` when that takes too long or fails for now.
+        """All results of the pipeline; `DocumentsAwayError` if it takes too long or fails temporarily.
 
-        What is `lasting` no crash and no election takes back (a majority has it in its journal).
+        With `lasting`, no crash or election can roll back what is read (a majority has it in its journal).
         """
         read_concern = _LASTING if lasting else None
         with translated():
@@ -82,11 +82,11 @@ class Connection:
                 return await found.to_list(None)
 
     async def aggregate_raw(self, collection: str, pipeline: Pipeline) -> list[bytes]:
-        """As `aggregate`, but each document is left as BSON.
+        """Like `aggregate`, but leaves each document as BSON.
 
-        The driver's own ways to raw documents take an object for each, or another round trip. They are for
-        what does not fit into one batch (16 MB), which is seldom, and then read from the beginning: a cursor
-        goes on only in its session, and one for each read would cost more.
+        The driver's own ways to read raw documents cost an object for each, or another round trip. They are
+        used for results that exceed one batch (16 MB), which are rare and then read from the start: a cursor
+        continues only in its session, and a session for each read would cost more.
         """
         cursor = {"batchSize": _LARGEST_BATCH}
         told = await self._command({"aggregate": collection, "pipeline": pipeline, "cursor": cursor})
@@ -106,7 +106,7 @@ class Connection:
     async def glance(
         self, collection: str, wanted: Mapping[str, Any], fields: Mapping[str, Any]
     ) -> Sequence[Mapping[str, Any]]:
-        """These fields of the documents that are wanted; all of them must fit into one batch."""
+        """These fields of the documents that match `wanted`; all must fit into one batch."""
         batch = {"batchSize": _LARGEST_BATCH, "singleBatch": True}
         told = await self._command({"find": collection, "filter": wanted, "projection": fields, **batch})
         found: Sequence[Mapping[str, Any]] = told["cursor"]["firstBatch"]
@@ -118,7 +118,7 @@ class Connection:
                 try:
                     return await self.database.command(command, codec_options=RAW)
                 except AutoReconnect:
-                    # a connection of before a restart or an election: the driver retries only its own reads
+                    # the connection predates a restart or an election; the driver retries only its own reads
                     return await self.database.command(command, codec_options=RAW)
 
 

@@ -1,4 +1,4 @@
-"""Customers: their names, and the sums of their orders."""
+"""Customers: their names, and the totals of their orders."""
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -19,7 +19,7 @@ _COUNTS: Final = ("orderCount", "pendingCount", "shippedCount", "cancelledCount"
 
 
 class Customers:
-    """Reads customers. A summary stands in one part per partition, added up here."""
+    """Reads customers. A summary is stored in one part per partition; the parts are added up here."""
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
@@ -34,7 +34,7 @@ class Customers:
         return {row["_id"]: Customer(row.get("name"), row.get("email")) for row in rows}
 
     async def summary(self, customer_id: str) -> CustomerSummary | None:
-        """The customer's summary; None when neither it nor an order of it is known."""
+        """The customer's summary; None if neither the customer nor any of its orders is known."""
 
         def pipeline(named: Named) -> Pipeline:
             parts = [{"$match": {"_id": parts_of(customer_id)}}]

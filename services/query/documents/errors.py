@@ -1,4 +1,4 @@
-"""What a failed read means, told without the driver's words."""
+"""What a failed read means, independent of the driver."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from typing import Final
 
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError
 
-# The server is stopping, stepping down or overloaded, or a cursor or plan was ended under the reader.
+# The server is stopping, stepping down or overloaded, or it killed the reader's cursor or plan.
 _TRANSIENT: Final = frozenset(
     {6, 7, 43, 50, 89, 91, 133, 134, 136, 175, 189, 202, 237, 246, 262, 365, 9001, 10107, 11600, 11602, 13435}
     | {13436}
@@ -19,7 +19,7 @@ class DocumentsError(Exception):
 
 
 class DocumentsAwayError(DocumentsError):
-    """The documents cannot be read now; it passes."""
+    """The documents are temporarily unavailable."""
 
 
 class NoReadModelsError(DocumentsAwayError):
@@ -27,12 +27,12 @@ class NoReadModelsError(DocumentsAwayError):
 
 
 class CannotResumeError(DocumentsError):
-    """The change stream cannot be taken up at that position: it is too old, or never was."""
+    """The change stream cannot resume at that position: it is too old, or never existed."""
 
 
 @contextmanager
 def translated() -> Generator[None, None, None]:
-    """The driver's errors as ours; what can only be a fault of our own goes through."""
+    """Translate the driver's errors into ours; those that can only be our own bug pass through."""
     try:
         yield
     except OperationFailure as error:
@@ -48,5 +48,5 @@ def translated() -> Generator[None, None, None]:
 
 
 def unresumable(error: OperationFailure) -> bool:
-    """Whether opening a change stream failed because of the position it was given."""
+    """Whether a change stream failed because it cannot resume at its position."""
     return error.code in _UNRESUMABLE or error.has_error_label("NonResumableChangeStreamError")

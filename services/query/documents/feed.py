@@ -1,4 +1,4 @@
-"""The feed of order events, and what else changes that this service must know of."""
+"""The feed of order events, and the other changes this service must know about."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, PRODUCTS
 _WRITTEN: Final = ["insert", "update", "replace"]
 _NOBODY: Final[Mapping[str, Any]] = {}
 _MILESTONES: Final[Mapping[str, Any]] = {"ns.coll": CHECKPOINTS, "operationType": "update"}
-"""Each transaction of the projection, which is of a thousand documents or so, moves a checkpoint. Streams let
-these through: batches fill up, so that no round trip takes long where nothing wanted was written for long."""
+"""Each transaction of the projection, of about a thousand documents, moves a checkpoint. Streams include
+these so that batches fill up: no round trip takes long where nothing wanted was written for long."""
 
 
 class FeedEvent:
-    """One event of an order, with the order as of that version. Decoded only when somebody looks at it."""
+    """One event of an order, with the order as of that version. Decoded only when accessed."""
 
     def __init__(self, change: Change) -> None:
         self.position: Final[Position] = change["_id"]["_data"]
@@ -43,19 +43,19 @@ class FeedEvent:
 
     @property
     def order_id(self) -> str:
-        """Whose event it is."""
+        """The order it belongs to."""
         found: str = self._document["orderId"]
         return found
 
     @property
     def customer_id(self) -> str:
-        """Whose order it is."""
+        """The customer of the order."""
         found: str = self._document["customerId"]
         return found
 
     @property
     def type(self) -> str:
-        """What happened."""
+        """The event type."""
         found: str = self._document["type"]
         return found
 
@@ -67,25 +67,25 @@ class FeedEvent:
 
     @property
     def trace(self) -> str | None:
-        """The `traceparent` of its way into the documents, when somebody traces."""
+        """The `traceparent` of its projection, if that was traced."""
         found: str | None = self._document.get("trace")
         return found
 
     @property
     def status(self) -> str:
-        """The order's status right after."""
+        """The order's status right after the event."""
         found: str = self._document["order"]["status"]
         return found
 
     def order(self, customer: Customer | None) -> Order:
-        """The order as of that version, with `customer`'s name and address."""
+        """The order as of that version, with `customer`'s name and email address."""
         named = _NOBODY if customer is None else {"name": customer.name, "email": customer.email}
         return order_of(self.order_id, self._document["order"], named)
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What changed, in order, and how far it has been read with this.
+    """Changes in order, and the position up to which they have been read.
 
     `settled` unless more of the last transaction may follow.
     """
@@ -104,9 +104,9 @@ class Feed:
         self._connection = connection
 
     def all_news(self, live: Pointer, after: Position | None) -> "NewsStream":
-        """Every order event, and the customers, products and the pointer that change in the live generation.
+        """Every order event, and changes to the pointer and the live generation's customers and products.
 
-        From right behind `after` on, which may be a change of another generation.
+        Starts right after `after`, which may be a change in another generation.
         """
         others = [GENERATIONS, live.named(CUSTOMERS), live.named(PRODUCTS)]
         matching = {
@@ -120,9 +120,9 @@ class Feed:
         return NewsStream(ChangeStream(self._connection, matching, begin), after)
 
     def order_events(self, after: Position, *, order_id: str | None, customer_id: str | None) -> "NewsStream":
-        """Order events from right behind `after` on, of one order or of one customer if given.
+        """Order events from right after `after` on, only of that order or customer if given.
 
-        `after` may be what a caller says.
+        `after` may come from a caller.
         """
         wanted: dict[str, Any] = {"ns.coll": FEED, "operationType": "insert"}
         if order_id is not None:
@@ -135,7 +135,7 @@ class Feed:
 
 
 class NewsStream:
-    """A change stream of news; enter it to open it. `CannotResumeError` when it can't begin there."""
+    """A change stream of news; enter it to open it. Raises `CannotResumeError` if it can't start there."""
 
     def __init__(
         self, stream: ChangeStream, after: Position | None, first: Callable[[], Awaitable[None]] | None = None
@@ -156,7 +156,7 @@ class NewsStream:
         await self._stream.__aexit__(kind, error, trace)
 
     async def next(self, wait_ms: int) -> News:
-        """The next news; empty when there is none within `wait_ms`."""
+        """The next news; empty if there is none within `wait_ms`."""
         changes = await self._stream.next(wait_ms)
         events: list[FeedEvent] = []
         touched: list[tuple[Literal["customers", "products"], str]] = []

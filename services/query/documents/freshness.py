@@ -1,4 +1,4 @@
-"""How far the documents may be behind, followed for the whole process by one reader."""
+"""How far the documents may be behind, tracked by one reader for the whole process."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from shared.freshness import NEVER, Checkpoint, Heartbeat, credible, fresh_as_of
 
 _EVERY_SECONDS: Final = 0.2
 _OVERLAP: Final = timedelta(seconds=2)
-"""Heartbeats are written by several instances: one may come to stand before one already seen."""
+"""Several instances write heartbeats: one may appear with an earlier `at` than one already seen."""
 _KEPT: Final = timedelta(minutes=1)
 _MOST_KEPT: Final = 20_000
 _log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 class Freshness:
     """Knows up to which moment all committed events are in the live documents.
 
-    That moment only comes from a heartbeat that the live checkpoints have passed, so that whatever dies on
-    the way (relay, broker, projection, MongoDB, this reader) lets the lag grow.
+    That moment only comes from a heartbeat that the live checkpoints have passed, so the lag grows if
+    anything on the way fails (relay, broker, projection, MongoDB, this reader).
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -54,9 +54,9 @@ class Freshness:
         return _since(self._as_of_ms)
 
     def beginning(self) -> Callable[[], int]:
-        """How many milliseconds what is read from now on may be behind, whenever that is asked.
+        """A function: by how many milliseconds documents read from now on may be behind, at each call.
 
-        What is proven only after the reading says nothing of what was read.
+        A heartbeat that is passed only after the read proves nothing about what was read.
         """
         return partial(_since, self._as_of_ms)
 
@@ -68,25 +68,25 @@ class Freshness:
                 failing = False
             except DocumentsAwayError as error:
                 if not failing:
-                    _log.warning("freshness cannot be followed: %s", error)
+                    _log.warning("freshness cannot be determined: %s", error)
                 failing = True
             except Exception:
-                # a fault of ours, or a right that was taken away: until it is mended the lag grows, no longer
+                # a bug of ours or a revoked privilege: the lag grows until it is fixed, and no longer
                 if not failing:
-                    _log.exception("freshness cannot be followed")
+                    _log.exception("freshness cannot be determined")
                 failing = True
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _look(self) -> None:
         beats: list[Mapping[str, Any]] = [{"$addFields": {"beat": True}}]
         if self._seen_up_to is not None:
-            # no later than now, should the clock have been set back since
+            # no later than now, in case the clock has been set back since
             since = min(self._seen_up_to, datetime.now(UTC).replace(tzinfo=self._seen_up_to.tzinfo))
             beats.insert(0, {"$match": {"at": {"$gt": since - _OVERLAP}}})
         rows = await self._connection.aggregate(
             CHECKPOINTS,
             [{"$match": {"live": True}}, {"$unionWith": {"coll": HEARTBEATS, "pipeline": beats}}],
-            # a checkpoint that a crash or an election takes back would have proven nothing
+            # a checkpoint that a crash or an election rolls back would have proven nothing
             lasting=True,
         )
         checkpoints = {
@@ -105,7 +105,7 @@ class Freshness:
             self._seen_up_to = row["at"]
 
     def _forget(self) -> None:
-        """Drop what can't matter any more: beats well before the one that was passed."""
+        """Drop heartbeats that no longer matter: those well before the one that was passed."""
         if self._as_of is None and len(self._heartbeats) < _MOST_KEPT:
             return
         oldest = datetime.min.replace(tzinfo=UTC) if self._as_of is None else self._as_of - _KEPT
@@ -114,7 +114,7 @@ class Freshness:
 
 
 def _since(as_of_ms: int | None) -> int:
-    # shared.freshness.lag_ms without the arithmetic of dates, which every answer would pay
+    # shared.freshness.lag_ms without date arithmetic, which every response would pay for
     if as_of_ms is None:
         return NEVER
     return min(NEVER, max(0, round(time.time() * 1000) - as_of_ms))

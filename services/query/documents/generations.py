@@ -1,4 +1,4 @@
-"""Reads of the live generation: its pointer comes back in the round trip of the documents."""
+"""Reads from the live generation; its pointer comes back in the same round trip as the documents."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _WITH_POINTER: Final[Stage] = {"$unionWith": {"coll": GENERATIONS, "pipeline": l
 
 T = TypeVar("T")
 Named = Callable[[str], str]
-"""A read model's collection, in the generation that is being read."""
+"""Names a read model's collection in the generation being read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which generation is live, and whose collection each read model has in it."""
+    """Which generation is live, and which generation's collection each read model uses in it."""
 
     generation: str
     read_models: Mapping[str, str]
@@ -40,26 +40,26 @@ class Pointer:
 
 
 class LiveGeneration:
-    """Reads documents of whichever generation is live when they are read, through any switch."""
+    """Reads documents from whichever generation is live at that moment, even across a switch."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: Pointer | None = None
 
     async def pointer(self) -> Pointer:
-        """The pointer as last seen; asks when none was."""
+        """The pointer as last seen; read now if there is none."""
         return self._known or await self.latest()
 
     async def latest(self) -> Pointer:
-        """The pointer as it is now. A read from before a switch may go on telling the others the old one."""
+        """The current pointer. A read from before a switch may still restore the old one for other reads."""
         return self._learn(await self._connection.aggregate(GENERATIONS, _POINTER))
 
     def moved(self) -> None:
-        """Forget what is known: the pointer was written."""
+        """Forget the pointer last seen: it was written."""
         self._known = None
 
     async def why_not_ready(self) -> str | None:
-        """Why nothing can be read, in words for anybody; None when documents can be read."""
+        """Why nothing can be read, safe to show to anyone; None if documents can be read."""
         try:
             await self.latest()
         except NoReadModelsError:
@@ -69,17 +69,17 @@ class LiveGeneration:
         return None
 
     async def read(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[Row]:
-        """What `pipeline` gives on the live collection of `read_model`."""
+        """The results of `pipeline` on the live collection of `read_model`."""
         return await self._read(self._connection.aggregate, _as_it_is, read_model, pipeline)
 
     async def read_raw(self, read_model: str, pipeline: Callable[[Named], Pipeline]) -> list[bytes]:
-        """As `read`, but each document is left as BSON."""
+        """Like `read`, but leaves each document as BSON."""
         return await self._read(self._connection.aggregate_raw, bson.decode, read_model, pipeline)
 
     async def glance(
         self, read_model: str, wanted: Mapping[str, Any], fields: Mapping[str, Any]
     ) -> Sequence[Mapping[str, Any]]:
-        """Some fields of documents of the generation last seen to be live, for a third of the price."""
+        """Some fields of documents in the generation last seen live, at a third of the cost."""
         pointer = await self.pointer()
         return await self._connection.glance(pointer.named(read_model), wanted, fields)
 
@@ -92,8 +92,8 @@ class LiveGeneration:
     ) -> list[T]:
         """Read documents and then, in the same round trip, the pointer.
 
-        If it still names their generation they were live when they were read. If not, they are read again,
-        from the one it names.
+        If it still names their generation, they were live when they were read. If not, they are read again
+        from the generation it names.
         """
         for _ in range(_TRIES):
             pointer = await self.pointer()

@@ -1,4 +1,4 @@
-"""What happened to an order, and the order as it was."""
+"""The events of an order, and the order as it was."""
 
 from datetime import datetime
 from typing import Final
@@ -15,13 +15,13 @@ _WITHOUT_ORDER: Final = {"order": 0}
 
 
 class History:
-    """Reads the events of orders, each of which holds the order as it was right after."""
+    """Reads the events of orders, each stored with the order as it was right after."""
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
 
     async def entries(self, order_id: str) -> list[HistoryEntry]:
-        """All events of the order, oldest first; empty for an unknown one."""
+        """All events of the order, oldest first; empty if it is unknown."""
 
         def pipeline(_: Named) -> Pipeline:
             return [
@@ -38,11 +38,11 @@ class History:
         raise DocumentsAwayError("the history changed while it was read")
 
     async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
-        """Whose order it is and the order as of that version; None for what is not there."""
+        """The order's customer and the order as of that version; None for what does not exist."""
         return await self._at(order_id, [{"$match": {"_id": version_id(order_id, version)}}])
 
     async def at_time(self, order_id: str, moment: datetime) -> tuple[str | None, Order | None]:
-        """Whose order it is and the order as of that time, inclusive; None for what is not there."""
+        """The order's customer and the order as of that time, inclusive; None for what does not exist."""
         past = {"_id": versions_of(order_id), "occurredAt": {"$lte": moment}}
         return await self._at(order_id, [{"$match": past}, {"$sort": {"version": -1}}, {"$limit": 1}])
 

@@ -1,4 +1,4 @@
-"""Orders: one, a page, and one as it was."""
+"""Orders: a single one, or a page."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ _NEWEST_FIRST: Final = {"createdAt": -1, "_id": -1}
 
 
 class Orders:
-    """Reads orders, each with its customer's name of now, in one round trip."""
+    """Reads orders, each with its customer's current name, in one round trip."""
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
@@ -29,13 +29,13 @@ class Orders:
         self._versions: Batches[str, int] = Batches(self._read_versions, "versions")
 
     async def get(self, order_id: str) -> Order | None:
-        """The order of that id, or None. Concurrent calls share a round trip."""
+        """The order with that id, or None. Concurrent calls share a round trip."""
         return await self._single.get(order_id)
 
     async def seems_at(self, order_id: str, version: int) -> bool:
-        """Whether the order has that version already: a glance, for who waits for what mostly is not there.
+        """Whether the order seems to have that version already: a cheap check, since it mostly does not yet.
 
-        A switch of generations may belie it; who waits looks again then.
+        A switch of generations may make this wrong; waiting requests check again after one.
         """
         return (await self._versions.get(order_id) or 0) >= version
 
@@ -51,14 +51,14 @@ class Orders:
         return {order.id: order for order in orders}
 
     def _decoded(self, raw: bytes) -> Order:
-        """The order that these bytes are: the same object for the same bytes, so that what others make of it
-        can be kept too. Nothing is kept of what the store would answer: it was just asked."""
+        """The order in these bytes: the same object for the same bytes, so that what is derived from it can
+        be cached too. It is never stale: the bytes were just read from the store."""
         order = self._known.get(raw)
         if order is None:
             row = bson.decode(raw)
             order = order_of(row["_id"], row, customer_of(row))
             if len(self._known) >= _MOST_KNOWN:
-                # dictionaries keep the order of insertion: the oldest goes
+                # dictionaries keep insertion order: this drops the oldest
                 del self._known[next(iter(self._known))]
             self._known[raw] = order
         return order
@@ -66,7 +66,7 @@ class Orders:
     async def page(
         self, *, customer_id: str | None, status: str | None, after: PageKey | None, limit: int
     ) -> Page:
-        """Up to `limit` orders that match, newest first, from right behind `after`."""
+        """Up to `limit` matching orders, newest first, from right after `after`."""
 
         def pipeline(named: Named) -> Pipeline:
             return page_pipeline(named, customer_id, status, after, limit)
@@ -90,8 +90,8 @@ def page_pipeline(
 ) -> list[Stage]:
     """Reads one order more than `limit`, to know whether more follow.
 
-    Behind a key stand the later ids of its own moment, then all earlier moments: two ranges of one index,
-    read one after the other, since one range with a condition would read the whole moment again.
+    After a key come the smaller ids of the same time, then all earlier times: two ranges of one index, read
+    one after the other, since one range with a condition would read all orders of that time again.
     """
     matching: Row = {}
     if customer_id is not None:
@@ -111,7 +111,7 @@ def page_pipeline(
 
 
 def with_customer(named: Named) -> Stage:
-    """Joins the customer's document of the same generation as `customer`."""
+    """Joins the customer's document, from the same generation, as `customer`."""
     return {
         "$lookup": {
             "from": named(CUSTOMERS),
@@ -123,7 +123,7 @@ def with_customer(named: Named) -> Stage:
 
 
 def customer_of(row: Row) -> Row:
-    """The joined customer's document, empty when there is none."""
+    """The joined customer's document; empty if there is none."""
     joined: list[Row] = row["customer"]
     return joined[0] if joined else _NOBODY
 
@@ -134,12 +134,12 @@ def aware(moment: datetime) -> datetime:
 
 
 def aware_or_none(moment: datetime | None) -> datetime | None:
-    """As `aware`, where there may be no time."""
+    """Like `aware`, but passes None through."""
     return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def order_of(order_id: str, row: Mapping[str, Any], customer: Mapping[str, Any]) -> Order:
-    """An order document and its customer's as they stand in the store."""
+    """The order of an order document and its customer's document, as stored."""
     return Order(
         order_id,
         row["customerId"],

@@ -1,4 +1,4 @@
-"""Products and how often they were sold."""
+"""Products and their units sold."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from shared.money import Money
 
 
 class Products:
-    """Reads products. Units sold stand in one part per partition, added up here."""
+    """Reads products. Units sold are stored in one part per partition; the parts are added up here."""
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
 
     async def get(self, product_id: str) -> Product | None:
-        """The product; None when neither it nor an order of it is known."""
+        """The product; None if neither it nor any order of it is known."""
 
         def pipeline(named: Named) -> Pipeline:
             parts = [{"$match": {"_id": parts_of(product_id)}}, {"$project": {"_id": 0, "unitsSold": 1}}]
@@ -33,7 +33,7 @@ class Products:
         return _product(product_id, known, parts)
 
     async def page(self, after: str | None, limit: int) -> tuple[Sequence[Product], bool]:
-        """Up to `limit` products by id, from right behind `after`, and whether more follow."""
+        """Up to `limit` products by id, from right after `after`, and whether more follow."""
 
         def pipeline(named: Named) -> Pipeline:
             return [

@@ -1,8 +1,8 @@
-"""Takes the documents out of a server's answer without decoding them. https://bsonspec.org/spec.html"""
+"""Extracts the documents from a server's reply without decoding them. https://bsonspec.org/spec.html"""
 
 from typing import Final
 
-# {"cursor": {"firstBatch": [ ... ], "id": ... as the server has spelled it since cursors have been
+# {"cursor": {"firstBatch": [ ... ], "id": ... as the server has always written it
 _CURSOR: Final = b"\x03cursor\x00"
 _BATCH: Final = b"\x04firstBatch\x00"
 _ID: Final = b"\x12id\x00"
@@ -13,16 +13,16 @@ _BEGIN: Final = _LENGTH + len(_CURSOR) + _LENGTH + len(_BATCH)
 
 
 def first_batch(answer: bytes) -> tuple[list[bytes], int]:
-    """The documents of a cursor's first batch, each as BSON, and the cursor's id: 0 when these are all.
+    """The documents of a cursor's first batch, each as BSON, and the cursor's id: 0 if there are no more.
 
-    `ValueError` when the answer holds none.
+    `ValueError` if the reply is not such a batch.
     """
     fits = answer.startswith(_CURSOR, _LENGTH) and answer.startswith(_BATCH, _BEGIN - len(_BATCH))
     if not fits:
-        raise ValueError("the answer does not begin with a cursor's first batch")
+        raise ValueError("the reply does not start with a cursor's first batch")
     documents: list[bytes] = []
     place = _BEGIN + _LENGTH
-    # the elements of an array: a type, the index as text, then the document, which begins with its length
+    # the elements of an array: a type, the index as text, then the document, which starts with its length
     while answer[place] == _DOCUMENT:
         begin = answer.index(b"\x00", place + 1) + 1
         place = begin + int.from_bytes(answer[begin : begin + _LENGTH], "little")

@@ -1,4 +1,4 @@
-"""What was ordered, day by day."""
+"""Sales by day."""
 
 from datetime import date
 
@@ -10,13 +10,13 @@ from shared.money import Money
 
 
 class Sales:
-    """Reads daily sales. A day stands in one part per partition, added up by the store."""
+    """Reads daily sales. A day is stored in one part per partition; the store adds up the parts."""
 
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
 
     async def daily(self, first: date, last: date) -> list[DailySales]:
-        """The days with orders from `first` to `last`, both included, oldest first."""
+        """The days with orders from `first` to `last`, both inclusive, oldest first."""
 
         def pipeline(_: Named) -> Pipeline:
             return [

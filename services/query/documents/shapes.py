@@ -1,4 +1,4 @@
-"""What is read, as the rest of the service sees it. Times are aware, amounts in minor units."""
+"""The results of reads, as the rest of the service sees them. Times are aware, amounts in minor units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """An order, and its customer's name and address of now; None before they are known and once erased."""
+    """An order with its customer's current name and email: None before they are known and after erasure."""
 
     id: str
     customer_id: str
@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class PageKey:
-    """Where a page of orders begins: right behind this one, newest first."""
+    """Where a page of orders starts: right after this one, newest first."""
 
     created_at: datetime
     id: str
@@ -56,7 +56,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """An event of an order, and its way through the system."""
+    """An event of an order, and its path through the system."""
 
     version: int
     type: str
@@ -76,7 +76,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer's name and address; both None once erased."""
+    """A customer's name and email; both None after erasure."""
 
     name: str | None
     email: str | None
@@ -84,7 +84,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomerSummary:
-    """A customer and the sum of its orders; `version` 0 while only its orders are known."""
+    """A customer and the totals of its orders; `version` is 0 while only its orders are known."""
 
     customer_id: str
     name: str | None
@@ -100,7 +100,7 @@ class CustomerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A product and how often it was sold; `version` 0 while only its orders are known."""
+    """A product and its units sold; `version` is 0 while only its orders are known."""
 
     product_id: str
     name: str | None
@@ -112,7 +112,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class DailySales:
-    """What was ordered on one UTC day."""
+    """The sales of one UTC day."""
 
     date: str
     order_count: int

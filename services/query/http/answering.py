@@ -1,4 +1,4 @@
-"""How an answer from a read model goes out: validators, compression, freshness."""
+"""Sends responses from a read model: validators, compression, freshness."""
 
 import gzip
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ _GZIPPED: Final = b'-gzip"'
 Lag = Callable[[], int]
 """How many milliseconds the documents may be behind, now."""
 Reading = Callable[[], Lag]
-"""Called before documents are read: tells, whenever that is asked, how far they may be behind."""
+"""Called before documents are read; the `Lag` it returns is that of these documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Representation:
 
 
 def representation(document: Mapping[str, Any]) -> Representation:
-    """The document as it goes out."""
+    """The document as it is sent."""
     body = orjson.dumps(document)
     return Representation(body, b'"%s"' % blake2b(body, digest_size=12).hexdigest().encode())
 
 
 def lag_header(lag: Lag) -> tuple[bytes, bytes]:
-    """The freshness of whatever was read."""
+    """The header with the freshness of what was read."""
     return _LAG, b"%d" % lag()
 
 
 def with_lag(problem: Problem, lag: Lag) -> Problem:
-    """The problem as an answer from a read model."""
+    """The problem with the headers of a response from a read model."""
     problem.headers = [*problem.headers, lag_header(lag), (b"cache-control", b"private, no-store")]
     return problem
 
@@ -54,11 +54,11 @@ def with_lag(problem: Problem, lag: Lag) -> Problem:
 async def answer(
     scope: Scope, send: Send, found: Representation, lag: Lag, waited: float | None = None
 ) -> None:
-    """Send a representation, or 304 when the caller has it."""
+    """Send a representation, or a 304 if the caller already has it."""
     body, etag = found.body, found.etag
     known, compress = _conditions(scope)
     compress = compress and len(body) >= _WORTH_COMPRESSING
-    # another coding is another representation, so its strong validator must differ; a 304 names it too
+    # another coding is another representation, so its strong validator must differ; a 304 carries it too
     validator = etag[:-1] + _GZIPPED if compress else etag
     headers = [(b"etag", validator), _CACHE, _VARY, lag_header(lag)]
     if waited is not None:
@@ -87,7 +87,7 @@ def _conditions(scope: Scope) -> tuple[bytes | None, bool]:
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether the header lets gzip through (RFC 9110, 12.5.3); `gzip;q=0` does not."""
+    """Whether the header accepts gzip (RFC 9110, 12.5.3); `gzip;q=0` does not."""
     allowed: dict[bytes, bool] = {}
     for part in accept_encoding.lower().split(b","):
         coding, _, weight = part.partition(b";")

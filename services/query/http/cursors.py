@@ -1,4 +1,4 @@
-"""Cursors of pages: opaque to callers, harmless when forged, since they only say where to go on reading."""
+"""Page cursors: opaque to callers, and harmless if forged, since they only say where to continue reading."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,17 +18,17 @@ _LONGEST: Final = 300
 
 
 def refuse() -> NoReturn:
-    """A 400 `invalid-cursor`."""
-    raise Problem(INVALID_CURSOR, "Use a cursor as it was given, or none.")
+    """Raise a 400 `invalid-cursor`."""
+    raise Problem(INVALID_CURSOR, "Pass a cursor exactly as it was returned, or none.")
 
 
 def after_order(key: PageKey) -> str:
-    """The cursor of the page of orders behind `key`."""
+    """The cursor of the page of orders after `key`."""
     return _pack("o", (key.created_at - _EPOCH) // _MILLISECOND, key.id)
 
 
 def order_key(cursor: str) -> PageKey:
-    """Where that page begins; a 400 for any other text."""
+    """Where that page starts; raises a 400 for any other text."""
     match _unpack(cursor):
         case ["o", int(ms), str(order_id)] if valid_id(order_id):
             try:
@@ -40,12 +40,12 @@ def order_key(cursor: str) -> PageKey:
 
 
 def after_product(product_id: str) -> str:
-    """The cursor of the page of products behind `product_id`."""
+    """The cursor of the page of products after `product_id`."""
     return _pack("p", product_id)
 
 
 def product_key(cursor: str) -> str:
-    """Where that page begins; a 400 for any other text."""
+    """Where that page starts; raises a 400 for any other text."""
     match _unpack(cursor):
         case ["p", str(product_id)] if valid_id(product_id):
             return product_id

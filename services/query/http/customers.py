@@ -14,14 +14,14 @@ from shared.problems import Problem
 
 
 class CustomerQueries:
-    """Every query about customers. Another customer is as if it did not exist."""
+    """Queries about customers. Another customer's summary is treated as if it did not exist."""
 
     def __init__(self, customers: Customers, arrivals: Arrivals) -> None:
         self._customers = customers
         self._arrivals = arrivals
 
     async def summary(self, asked: Asked) -> dict[str, Any]:
-        """A customer and the sums of its orders."""
+        """A customer and the totals of its orders."""
         customer_id = asked.path["customerId"]
         least = asked.parameters.version("minVersion")
         asked.parameters.refuse_misfits()
@@ -39,5 +39,5 @@ class CustomerQueries:
             return summary_json(found)
         summary = await read()
         if summary is None:
-            raise Problem(CUSTOMER_NOT_FOUND, "There is no customer of this id.")
+            raise Problem(CUSTOMER_NOT_FOUND, "There is no customer with this id.")
         return summary_json(summary)

@@ -1,4 +1,4 @@
-"""The way of a query through HTTP: who, what, may it, and then the read model's answer."""
+"""Serves a query over HTTP: authenticates the caller, runs the query and sends its result."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
@@ -24,15 +24,15 @@ class Asked:
         self.waited: float | None = None
         self._reading = reading
         self.lag: Lag = reading()
-        """Of what is read from the last `begin_reading` on, at first from now on."""
+        """The lag of what is read after the last `begin_reading`, initially after creation."""
 
     def begin_reading(self) -> None:
-        """What was read so far does not go into the answer."""
+        """Nothing read so far goes into the response."""
         self.lag = self._reading()
 
     @cached_property
     def parameters(self) -> Parameters:
-        """The query's parameters; read after the caller's rights, since a 403 goes before a 400."""
+        """The query's parameters; parsed after authorization, since a 403 takes precedence over a 400."""
         return Parameters(self.scope)
 
     @property
@@ -43,11 +43,11 @@ class Asked:
 
 
 Query = Callable[[Asked], Awaitable[dict[str, Any] | Representation]]
-"""Gives the answer as plain JSON values, or as they go out; or raises a `Problem`."""
+"""Returns the result as plain JSON values or ready to send, or raises a `Problem`."""
 
 
 class QueryEndpoint:
-    """Serves one route to GET and HEAD."""
+    """Serves GET and HEAD on one route."""
 
     def __init__(self, query: Query, authenticator: Authenticator, reading: Reading) -> None:
         self._query = query
@@ -61,11 +61,11 @@ class QueryEndpoint:
         try:
             found = await self._query(asked)
         except DocumentsAwayError:
-            raise with_lag(unavailable("The documents cannot be read now."), self._reading()) from None
+            raise with_lag(unavailable("The documents are unavailable."), self._reading()) from None
         except Problem as problem:
             if problem.kind.status == 404:
                 with_lag(problem, asked.lag)
-            elif problem.kind.status == 503:  # it tells of no document, and may have waited for long
+            elif problem.kind.status == 503:  # it describes no document, and may come after a long wait
                 with_lag(problem, self._reading())
             raise
         except ClientGoneError:

@@ -23,7 +23,7 @@ _REMEMBERED: Final = 16_384
 
 
 class OrderQueries:
-    """Every query about orders. Another customer's order is as if it did not exist."""
+    """Queries about orders. Another customer's order is treated as if it did not exist."""
 
     def __init__(self, orders: Orders, history: History, arrivals: Arrivals, names: Names) -> None:
         self._orders = orders
@@ -32,7 +32,7 @@ class OrderQueries:
         self._names = names
 
     async def one(self, asked: Asked) -> Representation:
-        """An order, as it is or as it was."""
+        """An order, current or past."""
         order_id = asked.path["orderId"]
         if not asked.scope["query_string"]:
             return represented(await self._now(asked.caller, order_id))
@@ -40,7 +40,7 @@ class OrderQueries:
         least = given.version("minVersion")
         as_of_version, as_of = given.version("asOfVersion"), given.time("asOf")
         if given.text("asOf") is not None and given.text("asOfVersion") is not None:
-            given.wrong("asOf", "it cannot stand beside asOfVersion")
+            given.wrong("asOf", "it cannot be combined with asOfVersion")
         given.refuse_misfits()
         past = as_of_version is not None or as_of is not None
         if least is not None:
@@ -55,7 +55,7 @@ class OrderQueries:
             )
             _require_owner(asked.caller, owner)
             if was is None:
-                raise Problem(VERSION_NOT_FOUND, "The order has no such version, or was not there yet.")
+                raise Problem(VERSION_NOT_FOUND, "The order has no such version, or did not exist yet.")
             return represented(was)
         return represented(await self._now(asked.caller, order_id))
 
@@ -87,7 +87,7 @@ class OrderQueries:
         )
 
     async def page(self, asked: Asked) -> dict[str, Any]:
-        """Orders, newest first: all of them for staff, its own for a customer."""
+        """Orders, newest first: all for staff, their own for customers."""
         given = asked.parameters
         cursor = given.text("cursor")
         after: PageKey | None = None if cursor is None else order_key(cursor)
@@ -110,7 +110,7 @@ class OrderQueries:
         return {"data": [history_json(entry) for entry in await self._entries(asked)]}
 
     async def timeline(self, asked: Asked) -> dict[str, Any]:
-        """The way of each event of an order through the system; for staff."""
+        """The path of each event of an order through the system; staff only."""
         asked.caller.require(STAFF)
         return {"data": [timeline_json(entry) for entry in await self._entries(asked)]}
 
@@ -123,7 +123,7 @@ class OrderQueries:
 
 @lru_cache(_REMEMBERED)
 def represented(order: Order) -> Representation:
-    """The order as it goes out; made once for each object, which comes again while the order is the same."""
+    """The order as it is sent; built once per object, which stays the same while the order does."""
     return representation(order_json(order))
 
 
@@ -134,7 +134,7 @@ def may_see(caller: Principal, order: Order) -> bool:
 
 def not_found() -> Problem:
     """404 `order-not-found`."""
-    return Problem(ORDER_NOT_FOUND, "There is no order of this id.")
+    return Problem(ORDER_NOT_FOUND, "There is no order with this id.")
 
 
 def _require_owner(caller: Principal, owner: str | None) -> None:

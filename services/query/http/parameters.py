@@ -1,4 +1,4 @@
-"""Reads query parameters and `Prefer`. All that is wrong is told at once: a 422 with a pointer for each."""
+"""Parses query parameters and `Prefer`. All errors are reported at once: a 422 with a pointer for each."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Parameters:
-    """A request's query parameters. Read each that the route knows, then `refuse_misfits`."""
+    """A request's query parameters. Read each one the route knows, then call `refuse_misfits`."""
 
     def __init__(self, scope: Scope) -> None:
         query: bytes = scope["query_string"]
@@ -43,7 +43,7 @@ class Parameters:
         given: dict[str, str] = {}
         for name, value in pairs:
             if name in given:
-                self.wrong(name, "it stands there more than once")
+                self.wrong(name, "it appears more than once")
             given[name] = value
         return given
 
@@ -52,13 +52,13 @@ class Parameters:
         self._errors.append({"pointer": pointer([name]), "detail": detail})
 
     def refuse_misfits(self) -> None:
-        """A 422 with all that was wrong."""
+        """Raise a 422 with all errors, if there are any."""
         if self._errors:
             count = f"{len(self._errors)} error" + ("s" if len(self._errors) > 1 else "")
             raise Problem(VALIDATION, f"The query has {count}.", errors=self._errors)
 
     def text(self, name: str) -> str | None:
-        """The parameter as it stands there."""
+        """The parameter verbatim."""
         return self._given.get(name)
 
     def _as(self, name: str, read: Callable[[str], T], detail: str) -> T | None:
@@ -72,7 +72,7 @@ class Parameters:
             return None
 
     def limit(self) -> int:
-        """How many at most: 1 to 100, 20 when not given."""
+        """The maximum number of results: 1 to 100, 20 if not given."""
 
         def read(text: str) -> int:
             number = _whole(text)
@@ -83,12 +83,12 @@ class Parameters:
         return self._as("limit", read, "it must be a whole number from 1 to 100") or 20
 
     def version(self, name: str) -> int | None:
-        """A version, from 0 on; of those that no document can have one stands for all."""
+        """A version, 0 or greater; those beyond what a document can have are all read as the largest."""
 
         def read(text: str) -> int:
             return min(_whole(text), _LARGEST_VERSION)
 
-        return self._as(name, read, "it must be a whole number from 0 on")
+        return self._as(name, read, "it must be a whole number, 0 or greater")
 
     def identifier(self, name: str) -> str | None:
         """A customer's, product's or order's id."""
@@ -109,16 +109,16 @@ class Parameters:
         return self._as("status", read, f"it must be one of {', '.join(STATUSES)}")
 
     def time(self, name: str) -> datetime | None:
-        """A moment with its offset."""
+        """A time with its offset."""
 
         def read(text: str) -> datetime:
-            # an offset's + that the caller did not escape arrives as a space, which no time holds
+            # an unescaped + in the offset arrives as a space, which no valid time contains
             text = text.replace(" ", "+")
             if not _TIME.fullmatch(text):
                 raise ValueError(text)
             return parse_rfc3339(text.upper())
 
-        return self._as(name, read, "it must be a time with its offset, as in 2026-11-23T10:00:00.000Z")
+        return self._as(name, read, "it must be a time with its offset, such as 2026-11-23T10:00:00.000Z")
 
     def day(self, name: str) -> date | None:
         """A day; required."""
@@ -130,7 +130,7 @@ class Parameters:
 
         if name not in self._given:
             self.wrong(name, "it is required")
-        return self._as(name, read, "it must be a day, as in 2026-11-23")
+        return self._as(name, read, "it must be a day, such as 2026-11-23")
 
 
 def _whole(text: str) -> int:
@@ -140,7 +140,7 @@ def _whole(text: str) -> int:
 
 
 def wait_seconds(scope: Scope) -> float | None:
-    """How long `Prefer: wait=S` (RFC 7240) lets the answer take, at most 30; None when it says nothing."""
+    """How long `Prefer: wait=S` (RFC 7240) lets the response take, at most 30; None without it."""
     for name, value in scope["headers"]:
         if name == b"prefer":
             for preference in value.split(b","):

@@ -15,7 +15,7 @@ from shared.problems import Problem
 
 
 class ProductQueries:
-    """Every query about products, for anyone with a token."""
+    """Queries about products, for anyone with a token."""
 
     def __init__(self, products: Products, arrivals: Arrivals) -> None:
         self._products = products
@@ -39,11 +39,11 @@ class ProductQueries:
             return product_json(found)
         product = await read()
         if product is None:
-            raise Problem(PRODUCT_NOT_FOUND, "There is no product of this id.")
+            raise Problem(PRODUCT_NOT_FOUND, "There is no product with this id.")
         return product_json(product)
 
     async def page(self, asked: Asked) -> dict[str, Any]:
-        """Products by id, delisted ones too."""
+        """Products by id, including delisted ones."""
         given = asked.parameters
         cursor = given.text("cursor")
         after = None if cursor is None else product_key(cursor)

@@ -1,4 +1,4 @@
-"""What anyone may read without a token: the index and the API's document."""
+"""What can be read without a token: the index and the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -24,7 +24,7 @@ _INDEX: Final = orjson.dumps(
 
 
 class Published:
-    """A JSON document that seldom changes."""
+    """A JSON document that rarely changes."""
 
     def __init__(self, body: Callable[[], bytes]) -> None:
         self._body = body
@@ -44,5 +44,5 @@ OPENAPI: Final[Callable[[Scope, Receive, Send], Awaitable[None]]] = Published(_o
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Whatever no route matches."""
+    """Answers requests that no route matches."""
     raise Problem(NOT_FOUND, "There is no such page.")

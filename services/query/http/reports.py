@@ -11,13 +11,13 @@ LONGEST_SPAN_DAYS: Final = 366
 
 
 class ReportQueries:
-    """Every report."""
+    """All reports."""
 
     def __init__(self, sales: Sales) -> None:
         self._sales = sales
 
     async def daily_sales(self, asked: Asked) -> dict[str, Any]:
-        """What was ordered, day by day, from and to included."""
+        """Sales by day, `from` and `to` inclusive."""
         asked.caller.require(STAFF)
         given = asked.parameters
         first, last = given.day("from"), given.day("to")

@@ -1,4 +1,4 @@
-"""All that the query service answers, by path."""
+"""The routes of the query service."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Queries:
 def router(
     queries: Queries, streams: LiveStreams, authenticator: Authenticator, lag: Lag, reading: Reading
 ) -> Router:
-    """The router; what goes wrong below it is raised as `Problem`. Earlier routes are found sooner."""
+    """The router; errors below it are raised as `Problem`. Earlier routes match faster."""
 
     def query(path: str, answers: Query) -> Route:
         return Route(path, QueryEndpoint(answers, authenticator, reading))

@@ -1,4 +1,4 @@
-"""Read your own writes: an answer that waits until the document has reached a version."""
+"""Read your own writes: a response that waits until the document has reached a version."""
 
 import asyncio
 import time
@@ -16,24 +16,24 @@ _YOUNG_SECONDS: Final = 0.3
 
 
 class Versioned(Protocol):
-    """A document that knows its version."""
+    """A document with a version."""
 
     @property
     def version(self) -> int:
-        """Which one it is."""
+        """The document's version."""
 
 
 V = TypeVar("V", bound=Versioned)
 
 
 class ClientGoneError(Exception):
-    """The caller hung up while it waited for its answer."""
+    """The caller disconnected while waiting for the response."""
 
 
 def behind() -> Problem:
     """503 `read-model-behind`."""
     return Problem(
-        READ_MODEL_BEHIND, "Ask again, or hold the answer by Prefer: wait.", headers=[retry_after_header(1)]
+        READ_MODEL_BEHIND, "Retry, or hold the response with Prefer: wait.", headers=[retry_after_header(1)]
     )
 
 
@@ -47,12 +47,13 @@ async def at_least(
     begin_reading: Callable[[], None],
     told: Callable[[FeedEvent], Awaitable[V | None]] | None = None,
 ) -> V:
-    """What `read` gives once that has `version`; 503 `read-model-behind` after `seconds`.
+    """The result of `read` once it has `version`; 503 `read-model-behind` after `seconds`.
 
-    What the caller may not see must come as None: it then waits as long as what is not there. `told` gives
-    the document as an event tells it that arrives meanwhile, which saves reading it: since it was not there
-    when this began, nobody was shown a newer one before. But how fresh it is, only the reading before tells:
-    after a longer wait it is read all the same. `begin_reading` is called before each further reading.
+    `read` must return None for a document the caller may not see: it then waits as long as for a missing one.
+    `told` builds the document from an event that arrives meanwhile, which saves a read: since that version
+    was missing when this started, no newer one was shown to anyone before. But only the previous read tells
+    how fresh it is, so after a longer wait the document is read anyway. `begin_reading` is called before each
+    further read.
     """
     if not seconds:
         found = await read()

@@ -1,4 +1,4 @@
-"""Signs of life from work that may take its time."""
+"""Heartbeats from work that may take long."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 async def beating(parts: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
-    """The parts as they come, and None every so many seconds, while they come and while they do not."""
+    """The parts as they arrive, and None every `seconds`, whether or not parts arrive."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
     coming = asyncio.ensure_future(anext(parts))

@@ -1,4 +1,4 @@
-"""The one reader of news per process, and those whom it tells."""
+"""The process's only reader of news, and its subscribers."""
 
 import asyncio
 import logging
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 class Hub:
-    """Follows the news, tells subscriptions of order events and arrivals of changed documents.
+    """Follows the news: reports order events to subscriptions and changed documents to `Arrivals`.
 
-    The task `following` ends by a fault of ours only: whatever happens to the store it goes on.
-    The last messages are remembered, so that a stream that comes back soon needs no reader of its own.
+    The task `following` ends only on a bug of ours; it continues through any failure of the store. The last
+    messages are kept, so that a stream that reconnects soon needs no reader of its own.
     """
 
     def __init__(self, feed: Feed, live: LiveGeneration, arrivals: Arrivals, names: Names) -> None:
@@ -67,12 +67,12 @@ class Hub:
         await asyncio.wait(self._tasks)
 
     async def _run(self) -> None:
-        """Follow until cancelled, through whatever happens to the store."""
+        """Follow until cancelled, through any failure of the store."""
         while True:
             try:
                 await self._follow()
             except CannotResumeError:
-                _log.warning("the feed's history is gone from where it was read: streams begin anew")
+                _log.warning("the feed's history no longer holds the last position: streams are reset")
                 self._lost()
             except DocumentsAwayError as error:
                 if self._settled.is_set():
@@ -88,13 +88,13 @@ class Hub:
                     subscription.beat()
 
     async def _follow(self) -> None:
-        """Read news until the pointer moves, from where the last reading ended."""
+        """Read news from where the last read ended until the pointer moves."""
         pointer = await self._live.latest()
         try:
             async with self._feed.all_news(pointer, self._position) as stream:
                 if await self._live.latest() != pointer:
-                    return  # it moved before this stream stood, which may not tell
-                # whatever changed before this stream stood is seen by looking again
+                    return  # it moved before this stream was open, which may not report that
+                # what changed before this stream was open is seen by reading again
                 self._arrivals.anything_may_have_changed()
                 while True:
                     news = await stream.next(_WAIT_MS)
@@ -149,10 +149,10 @@ class Hub:
         self._arrivals.anything_may_have_changed()
 
     async def begin(self, wanted: Wanted) -> Subscription:
-        """A subscription to what happens from now on; `DocumentsAwayError` when the feed is away."""
+        """A subscription to events from now on; `DocumentsAwayError` if the feed is unavailable."""
         try:
             async with asyncio.timeout(_BEGIN_SECONDS):
-                # in the middle of a transaction there is no beginning that tells its events apart
+                # in the middle of a transaction no starting point can separate its events
                 while not self._settled.is_set():
                     await self._settled.wait()
         except TimeoutError:
@@ -161,7 +161,7 @@ class Hub:
         return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
 
     def can_be(self, position: Position) -> bool:
-        """Whether a stream can go on there: the feed is kept for a day, and the future has no positions.
+        """Whether a stream can resume there: the feed is kept for a day, and no position is in the future.
 
         Clocks and replicas may differ by a few seconds.
         """
@@ -171,7 +171,7 @@ class Hub:
         return -FEED_SECONDS <= ahead <= _CLOCK_SECONDS
 
     def join(self, wanted: Wanted, after: Position) -> Subscription | None:
-        """A subscription from right behind `after`; None when that is further back than is remembered."""
+        """A subscription from right after `after`; None if that is older than the messages kept."""
         if self._position is None or after < self._remembered_after:
             return None
         subscription = self._add(Subscription(wanted, after))
@@ -184,7 +184,7 @@ class Hub:
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
-        """Tell it nothing any more."""
+        """Send it no more messages."""
         key = subscription.wanted.key
         told = self._subscriptions.get(key)
         if told is not None:

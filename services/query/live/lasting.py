@@ -1,4 +1,4 @@
-"""How long a stream lasts: until its reader goes, its token expires, it is too slow, or the service stops."""
+"""Ends a stream when its reader leaves or is too slow, its token expires, or the store or service is gone."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class Over(Enum):
 async def lasting(
     stream: LiveStream, caller: Principal, sending: Coroutine[Any, Any, None], gone: Coroutine[Any, Any, None]
 ) -> Over:
-    """Send until something ends the stream; what else `sending` raises is raised."""
+    """Send until something ends the stream, and return why. Other errors from `sending` are raised."""
     loop = asyncio.get_running_loop()
     over: asyncio.Future[Over] = loop.create_future()
 

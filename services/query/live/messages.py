@@ -1,4 +1,4 @@
-"""What streams send, with the customer's name of the moment it is sent."""
+"""The messages that streams send, with the customer's name at the time of sending."""
 
 import asyncio
 import logging
@@ -29,13 +29,13 @@ class Message:
 
     @property
     def cursor(self) -> str:
-        """Where to go on after it."""
+        """Where to resume after it."""
         if self._cursor is None:
             self._cursor = cursor_of(self.event.position)
         return self._cursor
 
     def json(self, customer: Customer | None) -> bytes:
-        """The message with that name and address."""
+        """The message with that name and email address."""
         if self._json is None or customer != self._customer:
             self._customer = customer
             self._json = orjson.dumps(
@@ -50,7 +50,7 @@ class Message:
 
 
 class Namer:
-    """Joins messages with their customers as they are now."""
+    """Joins messages with their customers' current names."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -62,7 +62,7 @@ class Namer:
             try:
                 customers = await self._names.of(ids)
             except DocumentsAwayError:
-                _log.debug("messages wait for their names")
+                _log.debug("messages wait for customers' names")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return [message.json(customers.get(message.event.customer_id)) for message in messages]

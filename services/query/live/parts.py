@@ -1,4 +1,4 @@
-"""What comes down a live stream, before a protocol spells it."""
+"""The parts of a live stream, before a protocol encodes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Sent:
     cursor: str
     json: bytes
     span: Span | None
-    """To be ended when it is sent; None when nobody traces."""
+    """Ended when the message is sent; None if it is not traced."""
 
 
 def sent(messages: Sequence[Sent]) -> None:
-    """They have left the process."""
+    """Record that the messages have left the process."""
     for message in messages:
         if message.span is not None:
             message.span.end()
@@ -28,18 +28,18 @@ def sent(messages: Sequence[Sent]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where the stream begins: after the given cursor, or anew because that could not be used."""
+    """Where the stream starts; `reset` if the given cursor could not be used."""
 
     cursor: str
     reset: bool
 
 
 Part = Beginning | Sequence[Sent]
-"""What comes down a stream; no messages at all are a sign of life."""
+"""A part of a stream; no messages at all are a heartbeat."""
 
 
 def span_of(message: Message) -> Span | None:
-    """The span of sending it, from now on."""
+    """The span of sending the message, started now; None if it is not traced."""
     trace = message.event.trace
     if trace is None:
         return None

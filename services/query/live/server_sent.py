@@ -9,10 +9,10 @@ from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
 from services.query.http.answering import Lag, lag_header, with_lag
-from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
 from services.query.live.parts import Beginning, Part, sent
 from services.query.live.streams import LiveStream, LiveStreams
+from services.query.live.wanted import wanted_by
 from shared.auth import Authenticator
 from shared.problems import require_reading, unavailable
 
@@ -27,7 +27,7 @@ _HEADERS: Final = [
 
 
 class ServerSentEvents:
-    """Streams an order's messages to one reader until either goes."""
+    """Streams the messages of all matching orders to one reader until either side ends."""
 
     def __init__(self, streams: LiveStreams, authenticator: Authenticator, lag: Lag) -> None:
         self._streams = streams
@@ -47,7 +47,7 @@ class ServerSentEvents:
         try:
             await stream.__aenter__()
         except DocumentsAwayError:
-            raise with_lag(unavailable("There is nothing to follow now."), self._lag) from None
+            raise with_lag(unavailable("Live updates are unavailable."), self._lag) from None
         try:
             await send(start)
             if scope["method"] == "HEAD":
@@ -93,7 +93,7 @@ async def _until_gone(receive: Receive) -> None:
 
 
 async def _end(send: Send) -> None:
-    """End the response, unless the reader takes nothing any more: then the connection is just closed."""
+    """End the response; if the reader no longer takes anything, the connection is just closed."""
     with suppress(TimeoutError, OSError):
         async with asyncio.timeout(_LAST_WORDS_SECONDS):
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,4 +1,4 @@
-"""Live streams, from their beginning: fresh ones, and those that go on after a message."""
+"""Live streams: new ones, and those that resume after a message."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -24,7 +24,7 @@ from services.query.live.subscription import (
 from services.query.live.wanted import Wanted
 
 _READERS: Final = 8
-"""How many streams may read history at the same moment."""
+"""How many streams may read history at the same time."""
 _WAIT_MS: Final = 50
 
 
@@ -39,22 +39,22 @@ class LiveStreams:
         self.entered: Final[set[LiveStream]] = set()
 
     def open(self, wanted: Wanted, cursor: str | None) -> "LiveStream":
-        """A stream of what is wanted; enter it to open it."""
+        """A stream of the wanted messages; enter it to open it."""
         return LiveStream(self, wanted, cursor)
 
     def stop(self) -> None:
-        """Have all streams end: the process is about to."""
+        """End all streams: the process is about to stop."""
         for stream in list(self.entered):
             if stream.on_stop is not None:
                 stream.on_stop()
 
 
 class LiveStream:
-    """One stream. Entered, its subscription stands; `DocumentsAwayError` when that can't be had now.
+    """One stream. Entering opens it; raises `DocumentsAwayError` if the feed is unavailable.
 
-    A stream that goes on after a message reads history by a change stream of its own, until it has caught up
-    with what the hub remembers. There it joins the hub: both know every message's position, so that none is
-    left out and none comes twice.
+    A stream that resumes further back than the messages the hub keeps reads history through a change stream
+    of its own until it has caught up with them. Then it joins the hub: both know every message's position, so
+    that none is lost or sent twice.
     """
 
     def __init__(self, streams: LiveStreams, wanted: Wanted, cursor: str | None) -> None:
@@ -121,7 +121,7 @@ class LiveStream:
             self.on_too_slow()
 
     async def parts(self) -> AsyncGenerator[Part, None]:
-        """Everything the stream sends, in order, without end; `TooSlowError` once it has been cut off."""
+        """Everything the stream sends, in order, without end; raises `TooSlowError` once it is cut off."""
         assert self._beginning is not None
         yield self._beginning
         if self._history is not None:
@@ -134,7 +134,7 @@ class LiveStream:
             assert self._subscription is not None
             messages = await self._subscription.take()
             if self._subscription.ended is Ended.TOO_SLOW:
-                # it may have been before anybody listened for it, and there is nothing to wait for any more
+                # `on_too_slow` may not have been set yet, and no more messages will come
                 raise TooSlowError
             named = await self._named(messages)
             self._subscription.sending()
@@ -157,7 +157,7 @@ class LiveStream:
 
     @contextmanager
     def _cut_off_when_stuck(self) -> Generator[None, None, None]:
-        """What happens within is up to the reader. Later its subscription cuts it off."""
+        """Cut the stream off if its reader is stuck within. Later its subscription does that."""
         cut = asyncio.get_running_loop().call_later(LONGEST_STUCK_SECONDS, self._too_slow)
         try:
             yield

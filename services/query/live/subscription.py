@@ -1,4 +1,4 @@
-"""One stream's share of the live messages, within bounds."""
+"""One stream's bounded queue of live messages."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ from services.query.live.wanted import Wanted
 MOST_WAITING: Final = 10_000
 """Messages; a stream that falls further behind is cut off. They are shared, so many readers cost little."""
 MOST_WHILE_STUCK: Final = 1000
-"""As many for a reader that does not take what it is sent. A burst alone makes nobody slow."""
+"""The same for a reader that does not take what it is sent. A burst alone does not make a reader slow."""
 _STUCK_SECONDS: Final = 0.5
 LONGEST_STUCK_SECONDS: Final = 20.0
-"""A reader that takes nothing for this long is cut off, however little waits for it."""
+"""A reader that takes nothing for this long is cut off, however few messages wait for it."""
 MOST_TAKEN: Final = 100
 
 
@@ -26,7 +26,7 @@ class Ended(Enum):
 
     TOO_SLOW = auto()
     LOST = auto()
-    """Messages may be missing: the stream must be told to begin anew."""
+    """Messages may be missing: the stream must be reset."""
 
 
 class TooSlowError(Exception):
@@ -34,7 +34,7 @@ class TooSlowError(Exception):
 
 
 class Subscription:
-    """Messages that wait to be sent, those behind `after`. `on_too_slow` is called when it is cut off."""
+    """Messages after `after`, waiting to be sent. `on_too_slow` is called when the stream is cut off."""
 
     def __init__(self, wanted: Wanted, after: Position, clock: Callable[[], float] = time.monotonic) -> None:
         self.wanted: Final = wanted
@@ -48,7 +48,7 @@ class Subscription:
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
-        """Take the message, if it is wanted."""
+        """Queue the message if it is wanted."""
         if self.ended or message.event.position <= self.after or not self.wanted.matches(message.event):
             return
         if len(self._waiting) >= MOST_WHILE_STUCK and self._is_full():
@@ -64,7 +64,7 @@ class Subscription:
         return 0.0 if self._sending_since is None else self._clock() - self._sending_since
 
     def end(self, why: Ended) -> None:
-        """Offer nothing any more, and let go of what waits if it is worthless."""
+        """Accept no more messages, and drop those waiting if the reader is too slow."""
         self.ended = why
         self._arrived.set()
         if why is Ended.TOO_SLOW:
@@ -73,18 +73,18 @@ class Subscription:
                 self.on_too_slow()
 
     def beat(self) -> None:
-        """Let the stream show that it lives; end it if its reader has not for long."""
+        """Have the stream send a heartbeat; end it if its reader has been stuck for too long."""
         if not self.ended and self._stuck_for() > LONGEST_STUCK_SECONDS:
             self.end(Ended.TOO_SLOW)
         self._beat_due = True
         self._arrived.set()
 
     def sending(self) -> None:
-        """What was taken is on its way to the reader, until the next `take`."""
+        """Record that what was taken is being sent to the reader, until the next `take`."""
         self._sending_since = self._clock()
 
     async def take(self) -> Sequence[Message]:
-        """The next messages; none when there is a beat to send, or when it has ended."""
+        """The next messages; none if a heartbeat is due, or once it has ended."""
         self._sending_since = None
         await self._arrived.wait()
         most = 0 if self._beat_due else MOST_TAKEN

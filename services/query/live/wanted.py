@@ -1,8 +1,11 @@
-"""Which messages a stream wants, and may have."""
+"""Which messages a stream wants and may receive."""
 
 from dataclasses import dataclass
 
+from starlette.types import Scope
+
 from services.query.documents.feed import FeedEvent
+from services.query.http.parameters import Parameters
 from shared.auth import Principal
 
 Key = tuple[str, str]
@@ -11,7 +14,7 @@ EVERYTHING: Key = ("everything", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A stream's filters. `owner` is the customer whose orders alone it may have; None for staff."""
+    """A stream's filters. `owner` is the only customer whose orders it may receive; None for staff."""
 
     owner: str | None
     order_id: str | None
@@ -22,13 +25,13 @@ class Wanted:
     def by(
         cls, caller: Principal, *, order_id: str | None, customer_id: str | None, status: str | None
     ) -> "Wanted":
-        """What `caller` may have of what it asks for."""
+        """These filters, limited to what `caller` may receive."""
         owner = None if caller.is_staff else caller.sub
         return cls(owner=owner, order_id=order_id, customer_id=customer_id, status=status)
 
     @property
     def key(self) -> Key:
-        """The one of an event's keys under which the event can be wanted."""
+        """The one of an event's keys (`keys_of`) under which this stream wants it."""
         if self.order_id is not None:
             return ("order", self.order_id)
         customer_id = self.owner or self.customer_id
@@ -45,5 +48,18 @@ class Wanted:
 
 
 def keys_of(event: FeedEvent) -> tuple[Key, Key, Key]:
-    """Under which keys an event can be wanted."""
+    """The keys under which streams can want an event."""
     return (("order", event.order_id), ("customer", event.customer_id), EVERYTHING)
+
+
+def wanted_by(caller: Principal, scope: Scope) -> tuple[Wanted, str | None]:
+    """The stream's filters and its `?cursor=`; a 422 for invalid parameters."""
+    given = Parameters(scope)
+    order_id, customer_id, status = (
+        given.identifier("orderId"),
+        given.identifier("customerId"),
+        given.status(),
+    )
+    cursor = given.text("cursor")
+    given.refuse_misfits()
+    return Wanted.by(caller, order_id=order_id, customer_id=customer_id, status=status), cursor

@@ -9,10 +9,10 @@ from starlette.types import Receive, Scope, Send
 
 from services.query.documents.errors import DocumentsAwayError
 from services.query.http.problems import UPGRADE_REQUIRED
-from services.query.live.asking import wanted_by
 from services.query.live.lasting import Over, lasting
 from services.query.live.parts import Beginning, sent
 from services.query.live.streams import LiveStream, LiveStreams
+from services.query.live.wanted import wanted_by
 from shared.auth import Authenticator, Principal
 from shared.problems import Problem, require_reading, unavailable
 
@@ -24,11 +24,14 @@ _CODES: Final = {
     Over.STOPPING: (1012, "restarting"),
 }
 _LAST_WORDS_SECONDS: Final = 60.0
-"""How long a slow reader may take to come to the close frame behind what was sent to it."""
+"""How long a slow reader may take to reach the close frame after what was sent to it."""
 
 
 class WebSocketEndpoint:
-    """Sends an order's messages to one reader until either goes. What the reader sends is ignored."""
+    """Sends the messages of all matching orders to one reader until either side ends.
+
+    What the reader sends is ignored.
+    """
 
     def __init__(self, streams: LiveStreams, authenticator: Authenticator) -> None:
         self._streams = streams
@@ -41,7 +44,7 @@ class WebSocketEndpoint:
         try:
             await stream.__aenter__()
         except DocumentsAwayError:
-            raise unavailable("There is nothing to follow now.") from None
+            raise unavailable("Live updates are unavailable.") from None
         try:
             await receive()  # websocket.connect
             offered = BEARER in scope["subprotocols"]
@@ -61,7 +64,7 @@ class WebSocketEndpoint:
 
 
 class PlainRequests:
-    """Answers plain requests where a WebSocket stands; a token is needed here, too."""
+    """Answers plain HTTP requests at the WebSocket's path; these need a token too."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
@@ -69,7 +72,7 @@ class PlainRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
         await self._authenticator.authenticate(scope)
-        # the version tells who came with another one (RFC 6455, 4.4)
+        # tells clients of another version which one is supported (RFC 6455, 4.4)
         headers = [
             (b"upgrade", b"websocket"),
             (b"connection", b"upgrade"),

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: every path, parameter, answer and problem of the query service."""
+"""The OpenAPI 3.1 document: every path, parameter, response and problem of the query service."""
 
 from services.query.http.openapi.document import document
 

@@ -1,4 +1,4 @@
-"""The document, from the table of operations."""
+"""Builds the document from the table of operations."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -20,13 +20,14 @@ from shared.problems import (
 _EVERY: Final = ("requestId", "traceparent")
 _READ: Final = ("X-Request-Id", "X-Read-Model-Lag-Ms", "Cache-Control", "ETag")
 _LIVE_NOTES: Final = (
-    "A stream begins with its cursor. Each message is sent once, per order in version order; when it arrives "
-    "`GET /orders/{orderId}` shows that version. Customers get their own orders. When the token expires the "
-    "stream ends; a slow reader is cut off. Go on with the `id` of the last message."
+    "A stream starts with its cursor. Each message is sent once, per order in version order; when it "
+    "arrives, `GET /orders/{orderId}` shows that version. Customers get only their own orders. The stream "
+    "ends when the token expires; a slow reader is cut off. Resume with the `id` of the last message."
 )
 _SOCKET_NOTES: Final = (
-    " The token stands in `Authorization` or as the pair of subprotocols `bearer, <token>`. First comes "
-    '`{"id","type":"ready"}`. Close codes: 4401 token expired, 1013 too slow or store away, 1012 restart.'
+    " Pass the token in `Authorization` or as the pair of subprotocols `bearer, <token>`. The first frame is "
+    '`{"id","type":"ready"}`, or `reset` if the cursor cannot be used. Close codes: 4401 token expired, '
+    "1013 too slow or store unavailable, 1012 restart."
 )
 
 
@@ -84,18 +85,18 @@ def _found(operation: Operation, *, with_body: bool) -> dict[str, Any]:
     example = EXAMPLES[operation.schema]
     if operation.path == "/ws":
         frames = {"application/json": {"schema": schema, "example": example}}
-        told = {"description": "The socket is open; each frame is one such text.", "content": frames}
+        told = {"description": "The socket is open; each frame is one such message.", "content": frames}
         return {"101": {**told, "headers": _headers(("X-Request-Id",))}}
     if operation.tag == "live":
         text = {"schema": {"type": "string"}, "example": f"id: {LIVE_CURSOR}\n\n: heartbeat\n\n"}
         content = {"content": {operation.media_type: text}} if with_body else {}
-        note = "The stream. The `data:` of each event is a `Message`; a comment comes every 10 seconds."
+        note = "The stream. The `data:` of each event is a `Message`; a comment is sent every 10 seconds."
         return {"200": {"description": note, "headers": _headers(_READ[:2]), **content}}
     names = (*_READ, "Preference-Applied") if "prefer" in operation.parameters else _READ
     content = {"content": {operation.media_type: {"schema": schema, "example": example}}} if with_body else {}
     return {
         "200": {"description": operation.summary + ".", "headers": _headers(names), **content},
-        "304": {"description": "The caller has it.", "headers": _headers(names)},
+        "304": {"description": "The caller already has it.", "headers": _headers(names)},
     }
 
 
@@ -165,8 +166,8 @@ def _open_paths() -> dict[str, Any]:
     return {
         "/openapi.json": _open("This document", "openapi"),
         "/docs": _open("This document as a page", "docs", "text/html"),
-        "/": _open("Where everything is", "index"),
-        "/health/live": _open("Whether the process lives", "live"),
+        "/": _open("Where to find everything", "index"),
+        "/health/live": _open("Whether the process is alive", "live"),
         "/health/ready": _open("Whether queries can be answered", "ready", "application/json", UNAVAILABLE),
-        "/metrics": _open("Figures for Prometheus", "metrics", "text/plain"),
+        "/metrics": _open("Metrics for Prometheus", "metrics", "text/plain"),
     }

@@ -1,4 +1,4 @@
-"""An example of each answer."""
+"""An example of each response."""
 
 from typing import Any, Final
 

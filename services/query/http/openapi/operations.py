@@ -17,7 +17,7 @@ from shared.problems import FORBIDDEN, Kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A query: `parameters` and `schema` by their names in the components; HEAD is answered like GET."""
+    """A query. `parameters` and `schema` are names of components; HEAD is answered like GET."""
 
     path: str
     name: str
@@ -36,7 +36,7 @@ OPERATIONS: Final = (
     Operation(
         path="/orders/{orderId}",
         name="getOrder",
-        summary="An order as it is, or as it was",
+        summary="An order, current or past",
         tag="orders",
         parameters=("orderId", *_LEAST, "asOfVersion", "asOf"),
         schema="Order",
@@ -45,7 +45,7 @@ OPERATIONS: Final = (
     Operation(
         path="/orders",
         name="listOrders",
-        summary="Orders, newest first: all for staff, its own for a customer",
+        summary="Orders, newest first: all for staff, their own for customers",
         tag="orders",
         parameters=("filterCustomer", "filterStatus", "limit", "cursor"),
         schema="OrderPage",
@@ -63,7 +63,7 @@ OPERATIONS: Final = (
     Operation(
         path="/orders/{orderId}/timeline",
         name="getOrderTimeline",
-        summary="The way of each event of an order through the system; for staff",
+        summary="The path of each event of an order through the system; staff only",
         tag="orders",
         parameters=("orderId",),
         schema="Timeline",
@@ -72,7 +72,7 @@ OPERATIONS: Final = (
     Operation(
         path="/customers/{customerId}/summary",
         name="getCustomerSummary",
-        summary="A customer and the sums of its orders; for itself and staff",
+        summary="A customer and the totals of its orders; for that customer and staff",
         tag="customers",
         parameters=("customerId", *_LEAST),
         schema="CustomerSummary",
@@ -81,7 +81,7 @@ OPERATIONS: Final = (
     Operation(
         path="/products",
         name="listProducts",
-        summary="Products by id, delisted ones too",
+        summary="Products by id, including delisted ones",
         tag="products",
         parameters=("limit", "cursor"),
         schema="ProductPage",
@@ -99,7 +99,7 @@ OPERATIONS: Final = (
     Operation(
         path="/reports/daily-sales",
         name="getDailySales",
-        summary="What was ordered, by the UTC day of creation; for staff",
+        summary="Sales by the UTC day of an order's creation; staff only",
         tag="reports",
         parameters=("from", "to"),
         schema="DailySales",
@@ -108,7 +108,7 @@ OPERATIONS: Final = (
     Operation(
         path="/orders/stream",
         name="streamOrders",
-        summary="Each event of an order as it becomes readable, as server-sent events",
+        summary="Events of orders as they become readable, as server-sent events",
         tag="live",
         parameters=(*_FILTERS, "lastEventId"),
         schema="Message",
@@ -117,7 +117,7 @@ OPERATIONS: Final = (
     Operation(
         path="/ws",
         name="webSocket",
-        summary="The same messages over a WebSocket",
+        summary="The messages of `/orders/stream` over a WebSocket",
         tag="live",
         parameters=_FILTERS,
         schema="Message",

@@ -30,59 +30,63 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "minVersion": _query(
         "minVersion",
         {"type": "integer", "minimum": 0},
-        "Answer with this version or a later one only; 503 `read-model-behind` otherwise, see `Prefer`.",
+        "Respond only with this version or a later one; otherwise 503 `read-model-behind`, see `Prefer`.",
     ),
     "asOfVersion": _query(
         "asOfVersion",
         {"type": "integer", "minimum": 0},
-        "The order as of this version, with the customer's name of now. Not beside `asOf`.",
+        "The order as of this version, with the customer's current name. Cannot be combined with `asOf`.",
     ),
     "asOf": _query(
         "asOf",
         {"type": "string", "format": "date-time"},
-        "The order as of this time, inclusive, with the customer's name of now.",
+        "The order as of this time, inclusive, with the customer's current name.",
         example=TIME,
     ),
-    "filterOrder": _query("orderId", _ID, "Only of this order."),
-    "filterCustomer": _query("customerId", _ID, "Only of this customer; another's: nothing."),
+    "filterOrder": _query("orderId", _ID, "Only messages of this order."),
+    "filterCustomer": _query(
+        "customerId", _ID, "Only orders of this customer; none if the caller may not see them."
+    ),
     "filterStatus": _query(
-        "status", {"enum": ["pending", "shipped", "cancelled"]}, "Only orders of this status."
+        "status", {"enum": ["pending", "shipped", "cancelled"]}, "Only orders with this status."
     ),
     "limit": _query(
-        "limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "At most so many."
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "Maximum number of results.",
     ),
-    "cursor": _query("cursor", {"type": "string"}, "`nextCursor` of the page before."),
+    "cursor": _query("cursor", {"type": "string"}, "`nextCursor` of the previous page."),
     "liveCursor": _query(
-        "cursor", {"type": "string"}, "Go on right after the message of this `id`.", example=LIVE_CURSOR
+        "cursor", {"type": "string"}, "Resume right after the message with this `id`.", example=LIVE_CURSOR
     ),
     "from": _query("from", _DAY, "The first day (UTC).", required=True, example="2026-11-01"),
     "to": _query(
-        "to", _DAY, "The last day (UTC), at most 366 days in all.", required=True, example="2026-11-30"
+        "to", _DAY, "The last day (UTC); at most 366 days in total.", required=True, example="2026-11-30"
     ),
     "lastEventId": _header(
         "Last-Event-ID",
         {"type": "string"},
-        "As `cursor`, and before it: what browsers send when they reconnect.",
+        "Like `cursor`, and takes precedence over it; browsers send it when they reconnect.",
     ),
     "prefer": _header(
         "Prefer",
         {"type": "string", "examples": ["wait=10"]},
-        "`wait=S` (RFC 7240): with `minVersion`, hold the answer for up to S seconds, at most 30.",
+        "`wait=S` (RFC 7240): with `minVersion`, hold the response for up to S seconds, at most 30.",
     ),
     "ifNoneMatch": _header(
-        "If-None-Match", {"type": "string"}, "`ETag`s that the caller has: 304 if one holds."
+        "If-None-Match", {"type": "string"}, "`ETag`s that the caller has; 304 if one still matches."
     ),
     "requestId": _header(
         "X-Request-Id",
         {"type": "string"},
-        "Comes back with the answer when it is sane, up to 128 characters; else the answer has another.",
+        "Returned with the response if valid (up to 128 characters); otherwise replaced by another.",
     ),
     "traceparent": _header("traceparent", {"type": "string"}, "W3C trace context."),
 }
 
 HEADERS: Final[dict[str, Any]] = {
     "X-Request-Id": {
-        "description": "The caller's, when sane.",
+        "description": "The caller's if valid, otherwise a generated one.",
         "schema": {"type": "string"},
         "required": True,
     },

@@ -1,4 +1,4 @@
-"""The JSON that queries answer with, as JSON Schemas, each with an example."""
+"""JSON Schemas of the responses to queries."""
 
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ _VERSION: Final[Schema] = {"type": "integer", "minimum": 1}
 _VERSION_OR_0: Final[Schema] = {
     "type": "integer",
     "minimum": 0,
-    "description": "0: its own first event is yet to come.",
+    "description": "0 until its own first event arrives.",
 }
 _AMOUNT: Final[Schema] = {"type": "string", "pattern": "^(0|[1-9][0-9]*)\\.[0-9]{2}$", "examples": ["19.90"]}
 _TIME: Final[Schema] = {"type": "string", "format": "date-time", "description": "UTC, whole milliseconds."}
@@ -36,7 +36,7 @@ def _list(schema: str, description: str) -> Schema:
 
 
 def _page(schema: str) -> Schema:
-    page = _list(schema, "One page; walk on with `cursor=<nextCursor>` while `hasMore`.")
+    page = _list(schema, "One page; continue with `cursor=<nextCursor>` while `hasMore`.")
     page["properties"] |= {"hasMore": {"type": "boolean"}, "nextCursor": _NULLABLE}
     page["required"] += ["hasMore", "nextCursor"]
     return page
@@ -66,7 +66,7 @@ _ORDER: Final = _object(
         "cancellationReason": _TEXT,
     },
     optional=("shippedAt", "trackingNumber", "cancelledAt", "cancellationReason"),
-    description="Name and address are null for a moment after the first order, and for good after erasure.",
+    description="Name and email may be null briefly after the first order, and always are after erasure.",
 )
 _HISTORY_ENTRY: Final = _object(
     {
@@ -75,7 +75,7 @@ _HISTORY_ENTRY: Final = _object(
         "occurredAt": _TIME,
         "actor": _TEXT,
         "traceparent": _TRACEPARENT,
-        "data": {"type": "object", "description": "As the event's published JSON Schema says."},
+        "data": {"type": "object", "description": "As described by the event's published JSON Schema."},
     }
 )
 _TIMELINE_ENTRY: Final = _object(
@@ -106,7 +106,7 @@ _SUMMARY: Final = _object(
         "lastOrderAt": {"type": ["string", "null"], "format": "date-time"},
         "version": _VERSION_OR_0,
     },
-    description="Cancelled orders do not count in `lifetimeValue`.",
+    description="`lifetimeValue` does not include cancelled orders.",
 )
 _PRODUCT: Final = _object(
     {
@@ -117,7 +117,7 @@ _PRODUCT: Final = _object(
         "unitsSold": _COUNT,
         "version": _VERSION_OR_0,
     },
-    description="Units of cancelled orders are not sold.",
+    description="`unitsSold` does not include cancelled orders.",
 )
 _DAY: Final = _object(
     {
@@ -130,7 +130,7 @@ _DAY: Final = _object(
 )
 _MESSAGE: Final = _object(
     {
-        "id": {**_TEXT, "description": "The cursor to go on after this message."},
+        "id": {**_TEXT, "description": "The cursor to resume after this message."},
         "type": {"enum": [*_TYPE["enum"], "ready", "reset"]},
         "traceparent": _TRACEPARENT,
         "order": {"$ref": "#/components/schemas/Order"},
@@ -138,7 +138,7 @@ _MESSAGE: Final = _object(
     optional=("traceparent", "order"),
     description=(
         "One for each event of an order. `ready` (WebSocket) and `reset` (the given cursor cannot be used: "
-        "live begins here) hold `id` and `type` only."
+        "live messages start here) have only `id` and `type`."
     ),
 )
 _PROBLEM: Final = _object(
@@ -162,7 +162,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "HistoryEntry": _HISTORY_ENTRY,
     "History": _list("HistoryEntry", "All events of the order, oldest first."),
     "TimelineEntry": _TIMELINE_ENTRY,
-    "Timeline": _list("TimelineEntry", "The way of each event through the system, in whole milliseconds."),
+    "Timeline": _list("TimelineEntry", "The path of each event through the system, in whole milliseconds."),
     "CustomerSummary": _SUMMARY,
     "Product": _PRODUCT,
     "ProductPage": _page("Product"),
