@@ -63,7 +63,7 @@ ROWS: Final[dict[str, Panels]] = {
             "short",
             [("sum by (topic) (rate(relay_published_total[1m]))", "{{topic}}")],
         ),
-        "From commit to acknowledgement": ("s", _middle_and_tail("relay_publish_latency_seconds")),
+        "From commit to published": ("s", _middle_and_tail("relay_publish_latency_seconds")),
         "Outbox": (
             "short",
             [("orders:outbox_events", "events"), ("orders:outbox_oldest_seconds", "oldest, seconds")],
