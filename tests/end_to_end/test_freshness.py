@@ -1,8 +1,9 @@
 """What the running system says of its own lag, idle and busy."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
+from time import monotonic
 from typing import Final
 
 import httpx
@@ -35,7 +36,8 @@ ROUTES: Final = {
     "/reports/daily-sales?from=2026-01-01&to=2026-12-31": 200,
 }
 """Whatever is answered from a read model, and its status."""
-ROUNDS: Final = 20
+SECONDS: Final = 5.0
+"""So long that a lag which only falls below the bound now and then is seen above it."""
 
 
 async def lags(reader: Person, paths: Mapping[str, int]) -> Mapping[str, int]:
@@ -77,13 +79,16 @@ async def test_every_answer_from_a_read_model_says_that_it_is_fresh(
     try:
         await eventually(fresh, "all is fresh", 60)
         before = len(placed)
-        told: Sequence[Mapping[str, int]] = [await lags(seller, paths) for _ in range(ROUNDS)]
-        assert len(placed) - before >= buyers * 10
+        told: list[Mapping[str, int]] = []
+        until = monotonic() + SECONDS
+        while monotonic() < until:
+            told.append(await lags(seller, paths))
     finally:
         for task in placing:
             task.cancel()
         ended = await asyncio.gather(*placing, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+    assert len(placed) - before >= buyers * 5
     # not each: on a machine that others use, too, a healthy system may have to wait for its turn
     typical = {path: median(lag[path] for lag in told) for path in paths}
     assert {path: lag for path, lag in typical.items() if lag >= HEALTHY_MS} == {}
