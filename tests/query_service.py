@@ -108,7 +108,6 @@ class Store:
         order_type = event or {"pending": "OrderCreated", "shipped": "OrderShipped"}.get(
             order["status"], "OrderCancelled"
         )
-        await self.live(ORDERS).replace_one({"_id": order["_id"]}, order, upsert=True)
         at = order["updatedAt"]
         entry = {
             "_id": version_id(order["_id"], order["version"]),
@@ -132,6 +131,8 @@ class Store:
             "offset": 7,
         }
         await self.live(ORDER_HISTORY).insert_one({**entry, **way})
+        # behind its history: who sees the order, as all of it came together, finds that too
+        await self.live(ORDERS).replace_one({"_id": order["_id"]}, order, upsert=True)
         await self.collection(FEED).insert_one({**entry, "at": datetime.now(UTC)})
 
     async def put_customer(self, customer: str, name: str | None, version: int = 1) -> None:

@@ -1,0 +1,94 @@
+"""What the running system says of its own lag, idle and busy."""
+
+import asyncio
+from collections.abc import Mapping
+from statistics import median
+from time import monotonic
+from typing import Final
+
+import httpx
+import pytest
+
+from tests.end_to_end.conftest import System
+from tests.end_to_end.shop import Person, customer, listed, staff
+from tests.servers import eventually
+
+pytestmark = pytest.mark.end_to_end
+
+HEALTHY_MS: Final = 2000
+ROUTES: Final = {
+    "/orders/{order}": 200,
+    "/orders/{order}?asOfVersion=1": 200,
+    "/orders/{order}?asOfVersion=9": 404,
+    "/orders/{order}?minVersion=1": 200,
+    "/orders/{order}?minVersion=9": 503,
+    "/orders/unknown": 404,
+    "/orders/{order}/history": 200,
+    "/orders/{order}/timeline": 200,
+    "/orders?limit=1": 200,
+    "/orders?customerId={buyer}&status=pending": 200,
+    "/orders/stream": 200,
+    "/customers/{buyer}/summary": 200,
+    "/customers/unknown/summary": 404,
+    "/products?limit=1": 200,
+    "/products/{product}": 200,
+    "/products/unknown": 404,
+    "/reports/daily-sales?from=2026-01-01&to=2026-12-31": 200,
+}
+"""Whatever is answered from a read model, and its status."""
+SECONDS: Final = 5.0
+"""So long that a lag which only falls below the bound now and then is seen above it."""
+
+
+async def lags(reader: Person, paths: Mapping[str, int]) -> Mapping[str, int]:
+    """What each answer says."""
+    told: dict[str, int] = {}
+    for path, status in paths.items():
+        method = "HEAD" if path.endswith("/stream") else "GET"  # a stream would never end
+        answer = await reader.http.request(method, reader.system.query_url + path, headers=reader.headers)
+        assert answer.status_code == status, (path, answer.text)
+        assert "X-Read-Model-Lag-Ms" in answer.headers, path
+        told[path] = int(answer.headers["X-Read-Model-Lag-Ms"])
+    return told
+
+
+async def ordering(buyer: Person, product: str, placed: list[str]) -> None:
+    """Order without end."""
+    while True:
+        placed.append(await buyer.order((product, 1)))
+
+
+@pytest.mark.parametrize("buyers", [0, 4], ids=["idle", "busy"])
+async def test_every_answer_from_a_read_model_says_that_it_is_fresh(
+    system: System, http: httpx.AsyncClient, buyers: int
+) -> None:
+    seller, buyer = staff(system, http), customer(system, http)
+    product = await listed(seller)
+    await buyer.register()
+    order = await buyer.order((product, 1))
+    for path in (f"/orders/{order}", f"/customers/{buyer.name}/summary", f"/products/{product}"):
+        await buyer.see(path, 1)
+    ids = {"order": order, "buyer": buyer.name, "product": product}
+    paths = {route.format(**ids): status for route, status in ROUTES.items()}
+
+    async def fresh() -> bool:
+        return max((await lags(seller, paths)).values()) < HEALTHY_MS
+
+    placed: list[str] = []
+    placing = [asyncio.create_task(ordering(buyer, product, placed)) for _ in range(buyers)]
+    try:
+        await eventually(fresh, "all is fresh", 60)
+        before = len(placed)
+        told: list[Mapping[str, int]] = []
+        until = monotonic() + SECONDS
+        while monotonic() < until:
+            told.append(await lags(seller, paths))
+    finally:
+        for task in placing:
+            task.cancel()
+        ended = await asyncio.gather(*placing, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
+    assert len(placed) - before >= buyers * 5
+    # not each: on a machine that others use, too, a healthy system may have to wait for its turn
+    typical = {path: median(lag[path] for lag in told) for path in paths}
+    assert {path: lag for path, lag in typical.items() if lag >= HEALTHY_MS} == {}

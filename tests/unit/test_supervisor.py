@@ -1,0 +1,132 @@
+"""What `make up` does with programs that die."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from deploy.local import supervisor
+from deploy.local.__main__ import up
+from deploy.local.plan import Plan
+from deploy.local.program import Program, RemainsError
+from deploy.local.settings import LocalSettings
+from deploy.local.state import free_ports
+from deploy.local.supervisor import LONGEST_BACKOFF, GaveUpError, Supervised
+
+DIES, READY, REFUSED = "it dies", "it is ready, then dies", "a predecessor's remains refuse it"
+
+
+@dataclass(slots=True)
+class Life:
+    """A program that meets one fate at each start; after the last of them it only dies."""
+
+    folder: Path
+    fates: Iterator[str]
+    fate: str = DIES
+    starts: int = 0
+    supervised: Supervised = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.supervised = Supervised(self.program(), self.end)
+
+    def program(self) -> Program:
+        return Program(
+            name="web",
+            command=["sh", "-c", "test -e lives && exec sleep 60; echo no luck; exit 3"],
+            folder=self.folder,
+            ready=self.ready,
+            before_start=self.begin,
+        )
+
+    async def begin(self) -> None:
+        self.fate = next(self.fates, DIES)
+        if self.fate == REFUSED:
+            raise RemainsError("its port is still held")
+        self.starts += 1
+        lives = self.folder / "lives"
+        lives.touch() if self.fate == READY else lives.unlink(missing_ok=True)
+
+    async def ready(self) -> str | None:
+        return None if self.fate == READY else await asyncio.Future()
+
+    def end(self) -> None:
+        """Once it is ready."""
+        assert self.supervised.pid is not None
+        os.kill(self.supervised.pid, signal.SIGKILL)
+
+
+async def given_up_on(folder: Path, fates: Sequence[str]) -> Life:
+    """The program at its end."""
+    life = Life(folder, iter(fates))
+    with pytest.raises(GaveUpError, match=r"^web died 5 times before it was ready$"):
+        await asyncio.wait_for(life.supervised.run(), 60)
+    return life
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it waited before each further start, in seconds that nobody waits."""
+    slept: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("deploy.local.supervisor.asyncio.sleep", nap)
+    return slept
+
+
+@pytest.mark.parametrize(
+    ("fates", "starts"),
+    [
+        ([], 5),
+        ([DIES] * 4 + [READY], 5 + 5),
+        (([DIES] * 4 + [READY]) * 2, 10 + 5),
+        ([READY] * 7, 7 + 5),
+        ([REFUSED] * 7, 5),
+        ([DIES, REFUSED] * 4, 5),
+    ],
+)
+@pytest.mark.usefixtures("naps")
+async def test_only_what_dies_five_times_in_a_row_before_it_is_ready_is_given_up_on(
+    tmp_path: Path, fates: Sequence[str], starts: int
+) -> None:
+    assert (await given_up_on(tmp_path, fates)).starts == starts
+
+
+async def test_the_first_start_again_is_at_once_and_none_takes_over_five_seconds(
+    tmp_path: Path, naps: list[float]
+) -> None:
+    await given_up_on(tmp_path, [READY] * 12)
+    assert naps == [0, 0.25, 0.5, 1, 2, 4] + [LONGEST_BACKOFF] * 10
+    assert LONGEST_BACKOFF == 5
+
+
+async def test_a_death_after_a_steady_life_is_a_first_one_again(
+    tmp_path: Path, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_STEADY", 1e-6)
+    await given_up_on(tmp_path, [READY] * 5)
+    assert naps == [0] * 5 + [0.25, 0.5, 1, 2]
+
+
+@pytest.mark.usefixtures("naps")
+def test_giving_up_is_said_and_ends_make_up_in_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def servers(_: Plan) -> list[Program]:
+        return [Life(tmp_path, iter(())).program()]
+
+    monkeypatch.setattr(Plan, "servers", servers)
+    command_port, query_port = free_ports(2)
+    settings = LocalSettings(
+        local_dir=tmp_path, command_port=command_port, query_port=query_port, detach=False
+    )
+    assert up(settings) == 1
+    told = capsys.readouterr().out
+    assert told.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
+    assert "make up    | giving up: web died 5 times before it was ready\n" in told
+    assert not (tmp_path / "endpoints.json").exists()
