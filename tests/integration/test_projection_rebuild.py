@@ -281,6 +281,33 @@ async def test_a_rebuild_killed_in_the_middle_is_taken_up_again(
     await exact(around, orders + more, versions=1)
 
 
+async def test_a_rebuild_that_slept_through_a_discard_ends_and_leaves_nothing(
+    around: World, projection: Projection
+) -> None:
+    orders = names(3000)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
+    await rebuild.start()
+
+    async def begun() -> bool:
+        return "is being filled" in rebuild.log.read_text()
+
+    await eventually(begun, "it has begun", 30)
+    rebuild.freeze()
+    status, said = await around.command("rebuild", "--discard")
+    assert status == 0, said
+    rebuild.thaw()
+    async with asyncio.timeout(30):
+        assert await rebuild.process.wait() == 1
+    assert "Not done: generation 1-2 was dropped" in rebuild.log.read_text()
+    assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1"]
+    assert not [name for name in await around.database.list_collection_names() if name.endswith("__1-2")]
+    status, said = await around.command("rebuild")
+    assert status == 0, said
+    assert await live(around) == "1-3"
+
+
 async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projection: Projection) -> None:
     rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
     await rebuild.start()
