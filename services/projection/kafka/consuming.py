@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +31,7 @@ _HEARTBEAT_MS: Final = 500
 _SESSION_MS: Final = 6000
 """So long the partitions of an instance that was killed wait for another one; brokers allow no less."""
 _COMMIT_SECONDS: Final = 1.0
+_COMMIT_PATIENCE_SECONDS: Final = 2.0
 _HEAR_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._committed: dict[Place, int] = {}
         self._looking: list[asyncio.Task[None]] = []
+        self._stopping = False
         self._subscriber: BatchSubscriber = broker.subscriber(
             *CATEGORIES,
             group_id=group,
@@ -97,13 +99,15 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping = True
         for looking in self._looking:
             looking.cancel()
             await asyncio.wait([looking])
+        last = dict(self._partitions)
         self._let_go()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
-        await self._commit_passed()
+        await self._commit_passed(last)
         await self._broker.stop()
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -115,6 +119,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._let_go()
         if assigned:
             self._consumer.pause(*assigned)
+        if self._stopping:
+            return  # nobody would wait for their tasks any more
         for tp in assigned:
             place = (tp.topic, tp.partition)
             partition = Partition(place, self._consumer, self._applying, self._backlog, self._metrics)
@@ -154,7 +160,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     async def _commit(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._commit_passed()
+            await self._commit_passed(self._partitions)
 
     async def _hear(self) -> None:
         while True:
@@ -168,9 +174,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
                 if place[0] in told:
                     partition.hear(told[place[0]])
 
-    async def _commit_passed(self) -> None:
+    async def _commit_passed(self, partitions: Mapping[Place, Partition]) -> None:
         """Tell the group how far we are, for the usual tools; nothing here depends on it."""
-        passed = {place: partition.passed + 1 for place, partition in self._partitions.items()}
+        passed = {place: partition.passed + 1 for place, partition in partitions.items()}
         news = {
             TopicPartition(*place): offset
             for place, offset in passed.items()
@@ -179,8 +185,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         if not news or self._consumer is None:
             return
         try:
-            await self._consumer.commit(news)
-        except (KafkaError, IllegalStateError) as error:
+            async with asyncio.timeout(_COMMIT_PATIENCE_SECONDS):  # it waits for Kafka for ever
+                await self._consumer.commit(news)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             _log.debug("offsets not committed: %s", type(error).__name__)
         else:
             self._committed |= {(tp.topic, tp.partition): offset for tp, offset in news.items()}

@@ -1,0 +1,152 @@
+"""Reading in a group, from the first record to the last commit."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+from faststream.kafka import KafkaBroker
+from prometheus_client import CollectorRegistry
+
+from services.projection.kafka import consuming
+from services.projection.kafka.broker import new_broker
+from services.projection.kafka.consuming import Consuming
+from services.projection.metrics import ProjectionMetrics
+from services.projection.records import Record, digest
+from services.projection.settings import ProjectionSettings
+from services.projection.store.checkpoints import Checkpoint, Place
+from tests.relaying import remake_topics
+from tests.servers import Server, eventually
+
+pytestmark = pytest.mark.integration
+ORDERS_0 = ("orders", 0)
+
+
+class Kept:
+    """Keeps the values of the records it is given, and checkpoints, in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[Place, list[bytes | None]] = {}
+        self._checkpoints: dict[Place, Checkpoint] = {}
+
+    async def checkpoint(self, place: Place) -> Checkpoint:
+        """Where the partition stands."""
+        return self._checkpoints.get(place, Checkpoint("", -1, "", 0, live=True))
+
+    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Never asked for here."""
+        raise NotImplementedError
+
+    async def incarnations(self) -> Mapping[str, str]:
+        """The relay is silent."""
+        return {}
+
+    async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
+        """Keep them."""
+        self.values.setdefault(place, []).extend(record.value for record in records)
+        moved = replace(start, offset=records[-1].offset, digest=digest(records[-1]), writes=start.writes + 1)
+        self._checkpoints[place] = moved
+        return moved
+
+    async def kept(self, place: Place, values: Sequence[bytes]) -> None:
+        """Wait for all of these."""
+
+        async def all_there() -> bool:
+            return self.values.get(place) == list(values)
+
+        await eventually(all_there, f"{place} has {values}")
+
+
+class Group:
+    """A consumer group of the test's own."""
+
+    def __init__(self, kafka: str) -> None:
+        self.kafka = kafka
+        self.name = f"test-{uuid4().hex[:12]}"
+        self.kept = Kept()
+
+    @property
+    def broker(self) -> KafkaBroker:
+        """Another connection."""
+        settings = ProjectionSettings.model_validate(
+            {
+                "mongodb_url": "mongodb://nowhere",
+                "kafka_bootstrap_servers": self.kafka,
+                "personal_data_keys_url": "http://nowhere",
+                "personal_data_token": "none",
+            }
+        )
+        return new_broker(settings)
+
+    def consuming(self, broker: KafkaBroker) -> Consuming:
+        """A member."""
+        return Consuming(broker, self.name, self.kept, ProjectionMetrics(CollectorRegistry()))
+
+    async def send(self, *values: bytes) -> None:
+        """Send records to `ORDERS_0`."""
+        async with AIOKafkaProducer(bootstrap_servers=self.kafka) as producer:
+            for value in values:
+                await producer.send_and_wait("orders", value, partition=0)
+
+    async def committed(self) -> int | None:
+        """The offset of `ORDERS_0` that the group has committed."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, group_id=self.name)
+        async with consumer:
+            found: int | None = await consumer.committed(TopicPartition(*ORDERS_0))
+        return found
+
+
+@pytest_asyncio.fixture
+async def group(kafka: Server) -> AsyncIterator[Group]:
+    await remake_topics(kafka.url)
+    yield Group(kafka.url)
+    assert not [task for task in asyncio.all_tasks() if "/" in task.get_name()], "no partition is left over"
+
+
+async def test_what_was_passed_last_is_committed_at_the_end(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "_COMMIT_SECONDS", 3600)
+    async with group.consuming(group.broker):
+        await group.send(b"1", b"2")
+        await group.kept.kept(ORDERS_0, [b"1", b"2"])
+    assert await group.committed() == 2
+
+
+async def test_a_rebalance_during_the_stop_leaves_nobody_at_work(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = group.broker
+    member, stop = group.consuming(broker), broker.stop
+
+    async def assigned_once_more() -> None:
+        member.on_partitions_assigned({TopicPartition(*ORDERS_0)})
+        await stop()
+
+    monkeypatch.setattr(broker, "stop", assigned_once_more)
+    async with member:
+        await group.send(b"1")
+        await group.kept.kept(ORDERS_0, [b"1"])
+    assert member.ours == frozenset()
+
+
+async def test_it_stops_when_a_commit_is_never_answered(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def never_answered(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consuming, "_COMMIT_SECONDS", 3600)
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", never_answered)
+    async with asyncio.timeout(30):
+        async with group.consuming(group.broker):
+            await group.send(b"1")
+            await group.kept.kept(ORDERS_0, [b"1"])
+    assert asked.is_set()
