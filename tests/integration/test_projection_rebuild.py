@@ -173,6 +173,29 @@ async def test_differences_are_told_and_switched_to_only_when_accepted(
     await exact(around, orders, versions=1)
 
 
+async def test_history_that_comes_back_to_a_live_generation_without_it_is_told_once(
+    around: World, projection: Projection
+) -> None:
+    orders = names(20)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(20)
+    await remake_topics(around.kafka)
+    around.topics.incarnation = "second"
+    later = names(100, "later")  # some in every partition, which so hears of its new topic
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in later])
+
+    async def both() -> bool:
+        return len(await around.all(ORDERS)) == 120
+
+    await eventually(both, "the later orders are projected", 30)
+    status, said = await around.command("rebuild", "--accept")
+    assert status == 0, said
+    assert set(await around.all(ORDERS)) == set(later), "the topic did not hold the others"
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(120)
+    await exact(around, orders + later, versions=1)
+
+
 async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, projection: Projection) -> None:
     await around.topics.publish("orders", [("o1", 1, created("o1"))])
     await around.projected(1)
