@@ -12,9 +12,11 @@ from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
+from services.projection.faults import FencedError
 from services.projection.kafka import consuming
 from services.projection.kafka.broker import new_broker
 from services.projection.kafka.consuming import Consuming
+from services.projection.kafka.partition import Applying
 from services.projection.metrics import ProjectionMetrics
 from services.projection.records import Record, digest
 from services.projection.settings import ProjectionSettings
@@ -61,6 +63,17 @@ class Kept:
         await eventually(all_there, f"{place} has {values}")
 
 
+class Fenced(Kept):
+    """Somebody else always was there before."""
+
+    asked = 0
+
+    async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
+        """In vain."""
+        self.asked += 1
+        raise FencedError
+
+
 class Group:
     """A consumer group of the test's own."""
 
@@ -68,6 +81,7 @@ class Group:
         self.kafka = kafka
         self.name = f"test-{uuid4().hex[:12]}"
         self.kept = Kept()
+        self.metrics = ProjectionMetrics(CollectorRegistry())
 
     @property
     def broker(self) -> KafkaBroker:
@@ -82,9 +96,9 @@ class Group:
         )
         return new_broker(settings)
 
-    def consuming(self, broker: KafkaBroker) -> Consuming:
+    def consuming(self, broker: KafkaBroker, applying: Applying | None = None) -> Consuming:
         """A member."""
-        return Consuming(broker, self.name, self.kept, ProjectionMetrics(CollectorRegistry()))
+        return Consuming(broker, self.name, applying or self.kept, self.metrics)
 
     async def send(self, *values: bytes) -> None:
         """Send records to `ORDERS_0`."""
@@ -132,6 +146,18 @@ async def test_a_rebalance_during_the_stop_leaves_nobody_at_work(
         await group.send(b"1")
         await group.kept.kept(ORDERS_0, [b"1"])
     assert member.ours == frozenset()
+
+
+async def test_a_partition_that_is_fenced_again_and_again_takes_its_time(group: Group) -> None:
+    fenced, faults = Fenced(), group.metrics.faults.labels("orders")._value
+    async with group.consuming(group.broker, fenced):
+        await group.send(b"1")
+
+        async def often() -> bool:
+            return fenced.asked >= 4
+
+        await eventually(often, "it is tried again")
+        assert faults.get() >= fenced.asked - 2, "it backs off, but for the first time"
 
 
 async def test_it_stops_when_a_commit_is_never_answered(
