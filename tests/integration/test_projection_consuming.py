@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
@@ -18,9 +20,10 @@ from services.projection.kafka.broker import new_broker
 from services.projection.kafka.consuming import Consuming
 from services.projection.kafka.partition import Applying
 from services.projection.metrics import ProjectionMetrics
-from services.projection.records import Record, digest
+from services.projection.records import Record, Undecodable, digest
 from services.projection.settings import ProjectionSettings
 from services.projection.store.checkpoints import Checkpoint, Place
+from tests.projecting import send_undecodable
 from tests.relaying import remake_topics
 from tests.servers import Server, eventually
 
@@ -33,6 +36,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.values: dict[Place, list[bytes | None]] = {}
+        self.records: list[Record] = []
         self._checkpoints: dict[Place, Checkpoint] = {}
 
     async def checkpoint(self, place: Place) -> Checkpoint:
@@ -49,16 +53,17 @@ class Kept:
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
         """Keep them."""
+        self.records += records
         self.values.setdefault(place, []).extend(record.value for record in records)
         moved = replace(start, offset=records[-1].offset, digest=digest(records[-1]), writes=start.writes + 1)
         self._checkpoints[place] = moved
         return moved
 
-    async def kept(self, place: Place, values: Sequence[bytes]) -> None:
+    async def kept(self, place: Place, values: Sequence[bytes | None]) -> None:
         """Wait for all of these."""
 
         async def all_there() -> bool:
-            return self.values.get(place) == list(values)
+            return self.values.get(place) == [*values]
 
         await eventually(all_there, f"{place} has {values}")
 
@@ -100,11 +105,11 @@ class Group:
         """A member."""
         return Consuming(broker, self.name, applying or self.kept, self.metrics)
 
-    async def send(self, *values: bytes) -> None:
-        """Send records to `ORDERS_0`."""
+    async def send(self, *values: bytes, partition: int = 0) -> None:
+        """Send records of orders."""
         async with AIOKafkaProducer(bootstrap_servers=self.kafka) as producer:
             for value in values:
-                await producer.send_and_wait("orders", value, partition=0)
+                await producer.send_and_wait("orders", value, partition=partition)
 
     async def committed(self) -> int | None:
         """The offset of `ORDERS_0` that the group has committed."""
@@ -158,6 +163,53 @@ async def test_a_partition_that_is_fenced_again_and_again_takes_its_time(group: 
 
         await eventually(often, "it is tried again")
         assert faults.get() >= fenced.asked - 2, "it backs off, but for the first time"
+
+
+def letters(kept: Kept) -> list[Undecodable]:
+    return [record for record in kept.records if isinstance(record, Undecodable)]
+
+
+async def test_a_record_that_cannot_be_decoded_is_stepped_over_and_nothing_else_is(group: Group) -> None:
+    async with group.consuming(group.broker):
+        await group.send(b"1", b"2")
+        await send_undecodable(group.kafka, *ORDERS_0, b"3", b"4")
+        await group.send(b"5", b"6")
+        await group.send(b"7", partition=1)
+        await group.kept.kept(ORDERS_0, [b"1", b"2", b"3", b"4", None, b"5", b"6"])
+        await group.kept.kept(("orders", 1), [b"7"])
+    assert [record.offset for record in letters(group.kept)] == [4]
+
+
+async def test_a_partition_whose_checkpoint_stands_at_such_a_record_goes_on(group: Group) -> None:
+    async with group.consuming(group.broker):
+        await send_undecodable(group.kafka, *ORDERS_0, b"1")
+        await group.kept.kept(ORDERS_0, [b"1", None])
+    async with group.consuming(group.broker):
+        await group.send(b"2")
+        await group.kept.kept(ORDERS_0, [b"1", None, b"2"])
+
+
+async def test_a_partition_that_cannot_be_read_keeps_nobody_waiting(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the records of one partition are damaged, which a poll says in the place of the others'."""
+    getmany, broken = AIOKafkaConsumer.getmany, TopicPartition("orders", 1)
+
+    async def damaged(consumer: AIOKafkaConsumer, *places: TopicPartition, **options: Any) -> Any:
+        if broken in places:
+            raise CorruptRecordException
+        found = await getmany(consumer, *places, **options)
+        if broken in found:
+            raise CorruptRecordException
+        return found
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", damaged)
+    async with group.consuming(group.broker):
+        await group.send(b"1", partition=1)
+        await group.send(b"2", b"3")
+        await group.kept.kept(ORDERS_0, [b"2", b"3"])
+        monkeypatch.undo()
+        await group.kept.kept(("orders", 1), [b"1"])
 
 
 async def test_it_stops_when_a_commit_is_never_answered(

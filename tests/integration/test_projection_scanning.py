@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from services.projection.faults import TransientError
 from services.projection.kafka import refetching
 from services.projection.letters import reading
+from tests.projecting import send_undecodable
 from tests.relaying import remake_topics
 from tests.servers import Server
 
@@ -90,6 +91,20 @@ async def test_a_broker_that_is_away_ends_it(
             await scan(module, kafka, monkeypatch, away)
     finally:
         kafka.thaw()
+
+
+async def test_a_record_that_cannot_be_decoded_hides_no_other(
+    kafka: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await remake_topics(kafka.url)
+    await fill(kafka.url, 3)
+    await send_undecodable(kafka.url, "orders", 0)
+    await fill(kafka.url, 3)
+
+    async def nothing() -> None:
+        return
+
+    assert len(await scan(refetching, kafka, monkeypatch, nothing)) == 6
 
 
 @pytest.mark.parametrize("module", [refetching, reading], ids=["topic", "dead letters"])

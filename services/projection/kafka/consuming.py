@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,13 +17,12 @@ from faststream.message import StreamMessage
 from services.projection.faults import TransientError
 from services.projection.kafka.backlog import Backlog
 from services.projection.kafka.partition import Applying, Partition
+from services.projection.kafka.polling import Polling
 from services.projection.metrics import ProjectionMetrics
 from services.projection.records import Record
 from services.projection.store.checkpoints import Place
 from shared.topics import CATEGORIES
 
-_MOST_RECORDS: Final = 2000
-_POLL_MS: Final = 200
 _FETCH_WAIT_MS: Final = 100
 _HEARTBEAT_MS: Final = 500
 """Only in an answer to it does a member hear that the group changes; until all have, the new one waits."""
@@ -44,12 +42,6 @@ async def untouched(records: Any) -> StreamMessage[Any]:
 async def as_read(message: StreamMessage[Any]) -> Any:
     """The records as the consumer gave them."""
     return message.raw_message
-
-
-async def _poll(consumer: Any) -> tuple[Record, ...]:
-    """What was read. FastStream's own sleeps after each look that found nothing, and records wait for it."""
-    found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
-    return tuple(chain(*found.values()))
 
 
 class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -81,7 +73,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             decoder=as_read,
         )
         self._subscriber(self._take)
-        self._subscriber.get_msg = _poll  # type: ignore[method-assign] # its own sleeps between polls
+        self._subscriber.get_msg = Polling(self._lose, metrics)  # type: ignore[method-assign]
 
     @property
     def ours(self) -> frozenset[Place]:
@@ -131,6 +123,10 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     @property
     def _consumer(self) -> Any:
         return self._subscriber.consumer
+
+    def _lose(self) -> None:
+        for partition in self._partitions.values():
+            partition.lose()
 
     def _let_go(self) -> None:
         for partition in self._partitions.values():

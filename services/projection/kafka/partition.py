@@ -109,6 +109,12 @@ class Partition:
             self._consumer.pause(self._tp)
         self._wake.set()
 
+    def lose(self) -> None:
+        """Records that were read are lost: find the place again. What is missing then is no gap."""
+        if self._accepting:
+            self._gap, self._accepting, self._out_of_step = None, False, True
+            self._wake.set()
+
     def hear(self, incarnation: str) -> None:
         """Take the relay's word for which topic this is: its records may tell nothing, or none may come."""
         if self._accepting and self._base is not None and self._sameness.is_news(self._base, incarnation):
