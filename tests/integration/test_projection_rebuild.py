@@ -13,7 +13,17 @@ from aiokafka import AIOKafkaProducer
 
 from services.projection.store.connecting import Collection, Mongo
 from services.projection.store.generations import Generations
-from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, PARKED, collection
+from shared.documents import (
+    CHECKPOINTS,
+    CUSTOMERS,
+    DAILY_SALES,
+    FEED,
+    GENERATIONS,
+    LIVE,
+    ORDERS,
+    PARKED,
+    collection,
+)
 from shared.events import CustomerErased, CustomerRegistered
 from shared.times import rfc3339
 from shared.topics import CATEGORIES
@@ -346,11 +356,8 @@ async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projectio
     assert "Traceback" not in said
 
 
-async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
-    around: World, projection: Projection
-) -> None:
-    await around.topics.publish("orders", [("o1", 1, created("o1"))])
-    await around.projected(1)
+async def newer_code(around: World) -> None:
+    """A service of the next revision, at work."""
     newer = (
         "from services.projection.store import generations; generations.REVISION = 2; "
         "from services.projection.app import main; main()"
@@ -359,6 +366,38 @@ async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
     around.projections.append(rollout)
     await rollout.start()
     await rollout.ready()
+
+
+async def test_a_service_whose_generation_is_dropped_fills_another_from_the_beginning(
+    around: World, projection: Projection
+) -> None:
+    orders = names(3000)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    await newer_code(around)
+
+    async def begun() -> bool:
+        return bool(await around.all(ORDERS, "2-1"))
+
+    await eventually(begun, "it has begun", 30)
+    async with Mongo(around.mongodb, around.database.name) as mongo:
+        await Generations(mongo).drop("2-1")
+
+    async def filled() -> bool:
+        return len(await around.all(ORDERS, "2-2")) == len(orders)
+
+    await eventually(filled, "another is filled", 30)
+    assert sum(part["orderCount"] for part in (await around.all(DAILY_SALES, "2-2")).values()) == len(orders)
+    assert not [name for name in await around.database.list_collection_names() if name.endswith("__2-1")]
+    assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1", "2-2"]
+
+
+async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
+    around: World, projection: Projection
+) -> None:
+    await around.topics.publish("orders", [("o1", 1, created("o1"))])
+    await around.projected(1)
+    await newer_code(around)
     await around.topics.publish("orders", [("o2", 1, created("o2"))])
     await around.projected(2)
 
