@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from joserfc import jwe
 from joserfc.jwk import OctKey
 from pymongo import AsyncMongoClient
@@ -267,6 +270,29 @@ async def world(kafka: str, mongodb: str, tmp: Path) -> AsyncIterator[World]:
             for projection in made.projections:
                 await projection.stop()
             await client.drop_database(database.name)
+
+
+class Unreadable(str):
+    """The name of a header, in bytes that are not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """Nothing that could be decoded."""
+        return b"\xff"
+
+
+async def send_undecodable(kafka: str, topic: str, partition: int, *others: bytes) -> None:
+    """Send, in one batch, `others` and behind them a record that aiokafka refuses to decode."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    async with producer:
+        # the one that is compiled encodes by itself
+        with patch.object(message_accumulator, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy):
+            batch = producer.create_batch()
+        for value in others:
+            assert batch.append(key=None, value=value, timestamp=None)
+        assert batch.append(key=b"k", value=b"v", timestamp=None, headers=[(Unreadable("x"), b"")])
+        await (await producer.send_batch(batch, topic, partition=partition))
 
 
 def created(order: str, customer: str = "ada", quantity: int = 1) -> OrderCreated:

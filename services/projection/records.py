@@ -1,6 +1,7 @@
 """From a Kafka record to an event, and what else a record says."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Protocol
@@ -34,6 +35,19 @@ class Record(Protocol):
     headers: Sequence[tuple[str, bytes | None]]
 
 
+@dataclass(slots=True)
+class Undecodable:
+    """Stands for a record of which only its place is known."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
 def header(record: Record, name: str) -> str | None:
     """The first header of that name as text; None when there is none or it is no text."""
     for found, value in record.headers:
@@ -52,12 +66,16 @@ def incarnation(record: Record) -> str | None:
 
 def digest(record: Record) -> str:
     """What tells a record from a different one at the same offset."""
+    if isinstance(record, Undecodable):
+        return f"undecodable-{record.offset}"  # each of them is one of its own
     hashed = blake2b(record.value or b"", digest_size=16, key=(record.key or b"")[:64])
     return hashed.hexdigest()
 
 
 def sent_at(record: Record) -> datetime | None:
     """When the record was sent, as its sender says, who may say anything; None when that is no time."""
+    if isinstance(record, Undecodable):
+        return None
     try:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
     except (ValueError, OverflowError, OSError):
@@ -82,6 +100,8 @@ def read(record: Record) -> Incoming[Any]:
 
     Raises `ValueError` when it is none that belongs there, or its data don't fit its schema.
     """
+    if isinstance(record, Undecodable):
+        raise ValueError("the name of a header, in it or before it in its batch, is not UTF-8")
     # faster than pydantic's own parser where most of a document is kept as it is
     content = record.value or b""
     told = orjson.loads(content)

@@ -18,7 +18,7 @@ from shared.documents import (
     PRODUCT_SALES,
 )
 from shared.events import CustomerErased, CustomerRegistered
-from tests.projecting import World, created, shipped, world
+from tests.projecting import World, created, send_undecodable, shipped, world
 from tests.relaying import records, remake_topics
 from tests.servers import Server, eventually
 
@@ -150,6 +150,23 @@ async def test_what_cannot_be_used_goes_to_the_dead_letters_and_others_go_on(aro
         return [row["stream"] for row in (await projection.get("/lag"))["parked"]] == ["bad"]
 
     await eventually(told, "/lag says so")
+
+
+async def test_what_cannot_be_decoded_goes_to_the_dead_letters_without_its_content(around: World) -> None:
+    projection = await around.projection()
+    await projection.ready()
+    orders = names(200)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await send_undecodable(around.kafka, "orders", 0)
+    await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
+    await around.projected(401)
+    await exact(around, orders, versions=2)
+    (letter,) = await records(around.kafka, ["orders.dlq"])
+    assert not letter.value
+    told = dict(letter.headers)
+    assert told["dead-letter-partition"] == b"0"
+    assert b"not UTF-8" in told["dead-letter-error"]
+    assert f"dead letter {told['dead-letter-offset'].decode()} of" in projection.log.read_text()
 
 
 async def test_a_hole_parks_its_stream_until_the_missing_version_comes(around: World) -> None:

@@ -13,7 +13,17 @@ from aiokafka import AIOKafkaProducer
 
 from services.projection.store.connecting import Collection, Mongo
 from services.projection.store.generations import Generations
-from shared.documents import CHECKPOINTS, CUSTOMERS, FEED, GENERATIONS, LIVE, ORDERS, PARKED, collection
+from shared.documents import (
+    CHECKPOINTS,
+    CUSTOMERS,
+    DAILY_SALES,
+    FEED,
+    GENERATIONS,
+    LIVE,
+    ORDERS,
+    PARKED,
+    collection,
+)
 from shared.events import CustomerErased, CustomerRegistered
 from shared.times import rfc3339
 from shared.topics import CATEGORIES
@@ -173,6 +183,29 @@ async def test_differences_are_told_and_switched_to_only_when_accepted(
     await exact(around, orders, versions=1)
 
 
+async def test_history_that_comes_back_to_a_live_generation_without_it_is_told_once(
+    around: World, projection: Projection
+) -> None:
+    orders = names(20)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(20)
+    await remake_topics(around.kafka)
+    around.topics.incarnation = "second"
+    later = names(100, "later")  # some in every partition, which so hears of its new topic
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in later])
+
+    async def both() -> bool:
+        return len(await around.all(ORDERS)) == 120
+
+    await eventually(both, "the later orders are projected", 30)
+    status, said = await around.command("rebuild", "--accept")
+    assert status == 0, said
+    assert set(await around.all(ORDERS)) == set(later), "the topic did not hold the others"
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(120)
+    await exact(around, orders + later, versions=1)
+
+
 async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, projection: Projection) -> None:
     await around.topics.publish("orders", [("o1", 1, created("o1"))])
     await around.projected(1)
@@ -281,6 +314,33 @@ async def test_a_rebuild_killed_in_the_middle_is_taken_up_again(
     await exact(around, orders + more, versions=1)
 
 
+async def test_a_rebuild_that_slept_through_a_discard_ends_and_leaves_nothing(
+    around: World, projection: Projection
+) -> None:
+    orders = names(3000)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
+    await rebuild.start()
+
+    async def begun() -> bool:
+        return "is being filled" in rebuild.log.read_text()
+
+    await eventually(begun, "it has begun", 30)
+    rebuild.freeze()
+    status, said = await around.command("rebuild", "--discard")
+    assert status == 0, said
+    rebuild.thaw()
+    async with asyncio.timeout(30):
+        assert await rebuild.process.wait() == 1
+    assert "Not done: generation 1-2 was dropped" in rebuild.log.read_text()
+    assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1"]
+    assert not [name for name in await around.database.list_collection_names() if name.endswith("__1-2")]
+    status, said = await around.command("rebuild")
+    assert status == 0, said
+    assert await live(around) == "1-3"
+
+
 async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projection: Projection) -> None:
     rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
     await rebuild.start()
@@ -296,11 +356,8 @@ async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projectio
     assert "Traceback" not in said
 
 
-async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
-    around: World, projection: Projection
-) -> None:
-    await around.topics.publish("orders", [("o1", 1, created("o1"))])
-    await around.projected(1)
+async def newer_code(around: World) -> None:
+    """A service of the next revision, at work."""
     newer = (
         "from services.projection.store import generations; generations.REVISION = 2; "
         "from services.projection.app import main; main()"
@@ -309,6 +366,38 @@ async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
     around.projections.append(rollout)
     await rollout.start()
     await rollout.ready()
+
+
+async def test_a_service_whose_generation_is_dropped_fills_another_from_the_beginning(
+    around: World, projection: Projection
+) -> None:
+    orders = names(3000)
+    await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
+    await around.projected(len(orders))
+    await newer_code(around)
+
+    async def begun() -> bool:
+        return bool(await around.all(ORDERS, "2-1"))
+
+    await eventually(begun, "it has begun", 30)
+    async with Mongo(around.mongodb, around.database.name) as mongo:
+        await Generations(mongo).drop("2-1")
+
+    async def filled() -> bool:
+        return len(await around.all(ORDERS, "2-2")) == len(orders)
+
+    await eventually(filled, "another is filled", 30)
+    assert sum(part["orderCount"] for part in (await around.all(DAILY_SALES, "2-2")).values()) == len(orders)
+    assert not [name for name in await around.database.list_collection_names() if name.endswith("__2-1")]
+    assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1", "2-2"]
+
+
+async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
+    around: World, projection: Projection
+) -> None:
+    await around.topics.publish("orders", [("o1", 1, created("o1"))])
+    await around.projected(1)
+    await newer_code(around)
     await around.topics.publish("orders", [("o2", 1, created("o2"))])
     await around.projected(2)
 

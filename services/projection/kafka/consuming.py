@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,19 +17,19 @@ from faststream.message import StreamMessage
 from services.projection.faults import TransientError
 from services.projection.kafka.backlog import Backlog
 from services.projection.kafka.partition import Applying, Partition
+from services.projection.kafka.polling import Polling
 from services.projection.metrics import ProjectionMetrics
 from services.projection.records import Record
 from services.projection.store.checkpoints import Place
 from shared.topics import CATEGORIES
 
-_MOST_RECORDS: Final = 2000
-_POLL_MS: Final = 200
 _FETCH_WAIT_MS: Final = 100
 _HEARTBEAT_MS: Final = 500
 """Only in an answer to it does a member hear that the group changes; until all have, the new one waits."""
 _SESSION_MS: Final = 6000
 """So long the partitions of an instance that was killed wait for another one; brokers allow no less."""
 _COMMIT_SECONDS: Final = 1.0
+_COMMIT_PATIENCE_SECONDS: Final = 2.0
 _HEAR_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -43,12 +42,6 @@ async def untouched(records: Any) -> StreamMessage[Any]:
 async def as_read(message: StreamMessage[Any]) -> Any:
     """The records as the consumer gave them."""
     return message.raw_message
-
-
-async def _poll(consumer: Any) -> tuple[Record, ...]:
-    """What was read. FastStream's own sleeps after each look that found nothing, and records wait for it."""
-    found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
-    return tuple(chain(*found.values()))
 
 
 class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -65,6 +58,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._committed: dict[Place, int] = {}
         self._looking: list[asyncio.Task[None]] = []
+        self._stopping = False
         self._subscriber: BatchSubscriber = broker.subscriber(
             *CATEGORIES,
             group_id=group,
@@ -79,7 +73,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             decoder=as_read,
         )
         self._subscriber(self._take)
-        self._subscriber.get_msg = _poll  # type: ignore[method-assign] # its own sleeps between polls
+        self._subscriber.get_msg = Polling(self._lose, metrics)  # type: ignore[method-assign]
 
     @property
     def ours(self) -> frozenset[Place]:
@@ -97,13 +91,15 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping = True
         for looking in self._looking:
             looking.cancel()
             await asyncio.wait([looking])
+        last = dict(self._partitions)
         self._let_go()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
-        await self._commit_passed()
+        await self._commit_passed(last)
         await self._broker.stop()
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
@@ -115,6 +111,8 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._let_go()
         if assigned:
             self._consumer.pause(*assigned)
+        if self._stopping:
+            return  # nobody would wait for their tasks any more
         for tp in assigned:
             place = (tp.topic, tp.partition)
             partition = Partition(place, self._consumer, self._applying, self._backlog, self._metrics)
@@ -125,6 +123,10 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     @property
     def _consumer(self) -> Any:
         return self._subscriber.consumer
+
+    def _lose(self) -> None:
+        for partition in self._partitions.values():
+            partition.lose()
 
     def _let_go(self) -> None:
         for partition in self._partitions.values():
@@ -154,7 +156,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     async def _commit(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._commit_passed()
+            await self._commit_passed(self._partitions)
 
     async def _hear(self) -> None:
         while True:
@@ -168,9 +170,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
                 if place[0] in told:
                     partition.hear(told[place[0]])
 
-    async def _commit_passed(self) -> None:
+    async def _commit_passed(self, partitions: Mapping[Place, Partition]) -> None:
         """Tell the group how far we are, for the usual tools; nothing here depends on it."""
-        passed = {place: partition.passed + 1 for place, partition in self._partitions.items()}
+        passed = {place: partition.passed + 1 for place, partition in partitions.items()}
         news = {
             TopicPartition(*place): offset
             for place, offset in passed.items()
@@ -179,8 +181,9 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         if not news or self._consumer is None:
             return
         try:
-            await self._consumer.commit(news)
-        except (KafkaError, IllegalStateError) as error:
+            async with asyncio.timeout(_COMMIT_PATIENCE_SECONDS):  # it waits for Kafka for ever
+                await self._consumer.commit(news)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             _log.debug("offsets not committed: %s", type(error).__name__)
         else:
             self._committed |= {(tp.topic, tp.partition): offset for tp, offset in news.items()}

@@ -75,6 +75,7 @@ class Partition:
         self._gap: tuple[int, int] | None = None
         self._full = False
         self._failures = 0
+        self._fenced = False
         self._closed = False
         self._verify = False
         self._from_beginning = False
@@ -108,6 +109,12 @@ class Partition:
             self._consumer.pause(self._tp)
         self._wake.set()
 
+    def lose(self) -> None:
+        """Records that were read are lost: find the place again. What is missing then is no gap."""
+        if self._accepting:
+            self._gap, self._accepting, self._out_of_step = None, False, True
+            self._wake.set()
+
     def hear(self, incarnation: str) -> None:
         """Take the relay's word for which topic this is: its records may tell nothing, or none may come."""
         if self._accepting and self._base is not None and self._sameness.is_news(self._base, incarnation):
@@ -124,8 +131,13 @@ class Partition:
             try:
                 await self._take_position()
                 await self._follow()
-            except (_OutOfStepError, FencedError) as error:
-                _log.info("%s/%d: %s, looking for its place again", *self.place, type(error).__name__)
+            except _OutOfStepError:
+                _log.info("%s/%d is out of step, looking for its place again", *self.place)
+            except FencedError as error:
+                _log.info("%s/%d: %s, looking for its place again", *self.place, error)
+                if self._fenced:  # and has passed nothing since: it would go round and round
+                    await self._back_off(error)
+                self._fenced = True
             except HaltedError:
                 await asyncio.sleep(_HALTED_SECONDS)
             except IllegalStateError:
@@ -229,7 +241,7 @@ class Partition:
                 self._base = await self._applying.apply(self.place, self._base, before)
             raise
         self.passed = records[-1].offset
-        self._failures = 0
+        self._failures, self._fenced = 0, False
 
     def _begin_again(self, why: str) -> NoReturn:
         self._count_restart(why)

@@ -1,7 +1,8 @@
 """Reads a partition again from its beginning, for versions that were not seen."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -9,10 +10,9 @@ from aiokafka.structs import TopicPartition
 
 from services.projection.faults import TransientError
 from services.projection.folding.batch import Hole
+from services.projection.kafka.scanning import PATIENCE_SECONDS, scan
 from services.projection.records import Record, read, stream_of
 from services.projection.store.checkpoints import Place
-
-_WAIT_MS: Final = 1000
 
 
 async def refetch(
@@ -39,13 +39,11 @@ async def _scan(options: dict[str, Any], place: Place, subjects: set[str], end: 
     tp = TopicPartition(*place)
     consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
-        await consumer.start()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await consumer.start()
         consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        last = (await consumer.end_offsets([tp]))[tp]
-        while await consumer.position(tp) < (last if end is None else min(end, last)):
-            for records in (await consumer.getmany(tp, timeout_ms=_WAIT_MS)).values():
-                found += [record for record in records if stream_of(record) in subjects]
+        async for records in scan(consumer, tp, end):
+            found += [record for record in records if stream_of(record) in subjects]
     except (KafkaError, OSError) as error:
         raise TransientError(f"refetching: {type(error).__name__}") from error
     finally:

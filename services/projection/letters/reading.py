@@ -1,5 +1,6 @@
 """Reads dead letters back, as the records they were."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from services.projection.faults import TransientError
+from services.projection.kafka.scanning import PATIENCE_SECONDS, scan
 from services.projection.records import Record, header, read, stream_of
 from shared import topics
 
@@ -67,13 +69,11 @@ async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> lis
     consumer = AIOKafkaConsumer(name, **options, enable_auto_commit=False, auto_offset_reset="earliest")
     found: list[DeadLetter] = []
     try:
-        await consumer.start()
-        places = [TopicPartition(name, number) for number in consumer.partitions_for_topic(name) or ()]
-        ends = await consumer.end_offsets(places)
-        for place, end in ends.items():
-            while await consumer.position(place) < end:
-                for records in (await consumer.getmany(timeout_ms=1000)).values():
-                    found += [dead_letter(each) for each in records if stream_of(each) == subject]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await consumer.start()
+        for number in consumer.partitions_for_topic(name) or ():
+            async for records in scan(consumer, TopicPartition(name, number)):
+                found += [dead_letter(each) for each in records if stream_of(each) == subject]
     except (KafkaError, OSError) as error:
         raise TransientError(f"dead letters: {type(error).__name__}") from error
     finally:

@@ -86,12 +86,7 @@ async def _redrive(
     if stuck is not None:
         marked = replace(marked, reason=stuck)
     to = Passed(start.incarnation, start.offset, start.digest)
-    writes = folder.writes()
-    if writes.feed:
-        # a generation that was live meanwhile may have told of them; the checkpoint fences later ones
-        told = await writer.told(subject)
-        writes.feed = [news for news in writes.feed if news["_id"] not in told]
-    await writer.write(place, start, to, None, writes, [marked])
+    await writer.write(place, start, to, None, folder.writes(), [marked])
     return Redriven(version - began, stuck)
 
 

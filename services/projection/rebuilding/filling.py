@@ -5,12 +5,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from services.projection.faults import ProjectionError
 from services.projection.store.checkpoints import Checkpoints
+from services.projection.store.generations import Generations
 from services.projection.wiring import Parts
 
 _LOOK_SECONDS: Final = 0.2
 CLOSE: Final = 500
 """So many events behind the live generation is close enough to be halted together."""
+
+
+class DroppedError(ProjectionError):
+    """Somebody dropped the generation that is being filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +33,10 @@ class Progress:
 
 
 async def progress(parts: Parts, generation: str, live: str) -> AsyncIterator[Progress]:
-    """How far it is, again and again, until it is close behind the live one."""
+    """How far it is, again and again, until it is close behind the live one; `DroppedError`."""
     while True:
+        if not await Generations(parts.mongo).keeps(generation):
+            raise DroppedError(f"generation {generation} was dropped meanwhile")
         ours = await Checkpoints(parts.mongo, generation).all()
         theirs = await Checkpoints(parts.mongo, live).all()
         total = sum(checkpoint.offset + 1 for checkpoint in theirs.values())

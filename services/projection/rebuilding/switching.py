@@ -60,7 +60,9 @@ async def _switch(mongo: Mongo, live: str, to: str, halt: Halt) -> None:
         async with transaction(mongo) as session:
             target = await mongo[GENERATIONS].find_one({"_id": to}, session=session)
             moved = await mongo[CHECKPOINTS].bulk_write(moves, ordered=False, session=session)
-            if target is None or moved.matched_count != len(moves):
+            if target is None or target.get("dropping"):
+                raise CannotSwitchError(f"{to} was dropped")
+            if moved.matched_count != len(moves):
                 raise CannotHaltError("a checkpoint moved")
             pointer = await mongo[GENERATIONS].update_one(
                 {"_id": LIVE, "generation": live},

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from services.projection.faults import FencedError, HaltedError
+from services.projection.faults import FencedError, HaltedError, TransientError
 from services.projection.store.connecting import Mongo, Row, translated
 from services.projection.store.pipelining import Command, Reply
 from services.projection.store.transactions import Transaction, transaction
@@ -87,13 +87,14 @@ class Checkpoints:
         self.generation = generation
 
     async def load(self, place: Place) -> Checkpoint:
-        """The partition's checkpoint, made now if there is none."""
+        """The partition's checkpoint, made now if there is none. `TransientError` as `make` does."""
         with translated():
             row = await self._mongo[CHECKPOINTS].find_one({"_id": self._id(place)})
             if row is None:
                 await self.make([place])
                 row = await self._mongo[CHECKPOINTS].find_one({"_id": self._id(place)})
-        assert row is not None
+        if row is None:
+            raise TransientError(f"generation {self.generation} is being dropped")
         return Checkpoint.of(row)
 
     async def all(self) -> dict[Place, Checkpoint]:
@@ -103,9 +104,20 @@ class Checkpoints:
         return {(row["topic"], row["partition"]): Checkpoint.of(row) for row in rows}
 
     async def make(self, places: Iterable[Place]) -> None:
-        """Make those that are missing, with the live mark that the pointer says."""
+        """Make those that are missing, with the live mark that the pointer says.
+
+        `TransientError` when the generation was dropped: whoever fills it has to look for another.
+        """
         with translated():
             async with transaction(self._mongo) as session:
+                # written, not only read: a drop at this moment must not miss them
+                kept = await self._mongo[GENERATIONS].update_one(
+                    {"_id": self.generation, "dropping": {"$ne": True}},
+                    {"$inc": {"touched": 1}},
+                    session=session,
+                )
+                if not kept.matched_count:
+                    raise TransientError(f"generation {self.generation} was dropped")
                 # written, not only read: a switch at this moment must not leave them with the old mark
                 pointer = await self._mongo[GENERATIONS].find_one_and_update(
                     {"_id": LIVE}, {"$inc": {"touched": 1}}, session=session

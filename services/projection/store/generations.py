@@ -1,53 +1,29 @@
 """Generations of the read models' collections, and the pointer to the live one."""
 
-import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from motor.motor_asyncio import AsyncIOMotorClientSession
-from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
+from pymongo import DESCENDING
+from pymongo.errors import DuplicateKeyError
 
+from services.projection.faults import ProjectionError, TransientError
 from services.projection.store.checkpoints import Place, new_checkpoint
 from services.projection.store.connecting import Mongo, Row, translated
+from services.projection.store.layout import drop_collections, make_collections
 from services.projection.store.transactions import transaction
-from shared.documents import (
-    CHECKPOINTS,
-    FEED,
-    FEED_SECONDS,
-    GENERATIONS,
-    HEARTBEATS,
-    HEARTBEATS_SECONDS,
-    INDEXES,
-    LIVE,
-    ORDER_HISTORY,
-    PARKED,
-    READ_MODELS,
-    collection,
-)
+from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, PARKED, READ_MODELS, collection
 
 REVISION: Final = 1
 """Of the read models' code. Raised when they change, so that documents of two revisions never mix."""
 
-_EXISTS: Final = 48
 _KEPT: Final[Row] = {"_id": {"$ne": LIVE}, "dropping": {"$ne": True}}
 """The generations that are there, and whole."""
-_log = logging.getLogger(__name__)
-_SHARED_INDEXES: Final[dict[str, list[IndexModel]]] = {
-    FEED: [IndexModel([("at", ASCENDING)], expireAfterSeconds=FEED_SECONDS)],
-    HEARTBEATS: [IndexModel([("t", DESCENDING)], expireAfterSeconds=HEARTBEATS_SECONDS)],
-    CHECKPOINTS: [IndexModel([("generation", ASCENDING)])],
-    PARKED: [IndexModel([("generation", ASCENDING), ("topic", ASCENDING), ("partition", ASCENDING)])],
-    GENERATIONS: [],
-}
-_CLUSTERED: Final[Row] = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
-"""Documents and their `_id` in one tree instead of two: an event takes a twentieth less time.
 
-Only for what is read by one `_id` or a range of it; for several ids (`$in`) the server (6.0) reads all.
-https://www.mongodb.com/docs/manual/core/clustered-collections/
-"""
+
+class IsLiveError(ProjectionError):
+    """A generation is live, and so cannot be dropped."""
 
 
 class Generations:
@@ -85,20 +61,33 @@ class Generations:
     async def make(self, places: Iterable[Place]) -> str:
         """Make the next generation of this revision, with a checkpoint for each of `places`."""
         with translated():
-            used = await self._mongo[GENERATIONS].find({"revision": REVISION}).to_list(None)
-            number = 1 + max((row.get("number", 0) for row in used), default=0)
-            generation = f"{REVISION}-{number}"
-            await self._make_collections(generation)
-            with suppress(DuplicateKeyError):  # somebody else made it at the same moment
-                async with transaction(self._mongo) as session:
-                    await self._enter(session, generation, number, places)
-        return generation
+            while True:
+                number = await self._next_number()
+                generation = f"{REVISION}-{number}"
+                entry = {"_id": generation, "revision": REVISION, "number": number}
+                try:
+                    if not await self._is_left_over(generation):
+                        await make_collections(self._mongo, generation)
+                        async with transaction(self._mongo) as session:
+                            await self._enter(session, entry, places)
+                        return generation
+                    # entered first, so that it is really nobody's
+                    await self._mongo[GENERATIONS].insert_one({**entry, "dropping": True})
+                except DuplicateKeyError:
+                    return generation  # somebody else made it at the same moment
+                await self.drop(generation)
 
     async def ours(self) -> list[str]:
         """The generations that are kept and of this revision."""
         with translated():
             rows = await self._mongo[GENERATIONS].find(_KEPT).to_list(None)
         return [row["_id"] for row in rows if row["revision"] == REVISION]
+
+    async def keeps(self, generation: str) -> bool:
+        """Whether it is there, and whole."""
+        wanted = {"_id": generation, "dropping": {"$ne": True}}
+        with translated():
+            return await self._mongo[GENERATIONS].find_one(wanted) is not None
 
     async def unfinished(self, live: str) -> str | None:
         """The newest generation of this revision that came after the live one but never was."""
@@ -129,52 +118,68 @@ class Generations:
         return [row["_id"] for row in rows]
 
     async def drop(self, generation: str) -> None:
-        """Drop a generation that is not live. May be repeated when it was interrupted.
+        """Drop a generation; `IsLiveError` when it is live. May be repeated when it was interrupted.
 
-        It is marked first: nobody takes up what is left of it, nor gives its name to another.
+        It is marked first: nobody takes up what is left of it, nor makes a checkpoint in it. Without
+        checkpoints no batch is written, so that none makes a collection anew that was dropped.
         """
         with translated():
-            await self._mongo[GENERATIONS].update_one({"_id": generation}, {"$set": {"dropping": True}})
-            for read_model in READ_MODELS:
-                await self._mongo.database.drop_collection(collection(read_model, generation))
-            for name in (CHECKPOINTS, PARKED):
-                await self._mongo[name].delete_many({"generation": generation})
+            async with transaction(self._mongo) as session:
+                await self._mark(session, generation)
+            await self._mongo[CHECKPOINTS].delete_many({"generation": generation})
+            await drop_collections(self._mongo, generation)
+            await self._mongo[PARKED].delete_many({"generation": generation})
             await self._mongo[GENERATIONS].delete_one({"_id": generation})
 
-    async def _enter(
-        self, session: AsyncIOMotorClientSession, generation: str, number: int, places: Iterable[Place]
-    ) -> None:
-        generations, now = self._mongo[GENERATIONS], datetime.now(UTC)
-        first = await generations.find_one({"_id": LIVE}, session=session) is None
-        entry = {"_id": generation, "revision": REVISION, "number": number, "createdAt": now}
-        await generations.insert_one(entry, session=session)
-        if first:
+    async def _mark(self, session: AsyncIOMotorClientSession, generation: str) -> None:
+        """Mark it as being dropped, and its number as used for ever."""
+        generations = self._mongo[GENERATIONS]
+        row = await generations.find_one({"_id": generation}, session=session)
+        if row is None:
+            return
+        await generations.update_one({"_id": generation}, {"$set": {"dropping": True}}, session=session)
+        # written in any case: a switch to it at this moment must meet this
+        used = {"$max": {f"numbers.{row['revision']}": row.get("number", 0)}, "$inc": {"touched": 1}}
+        await generations.update_one({"_id": LIVE}, used, session=session)
+        if await generations.find_one({"_id": LIVE, "generation": generation}, session=session) is not None:
+            raise IsLiveError(f"generation {generation} is live")
+
+    async def _next_number(self) -> int:
+        """One that no generation of this revision has or had: whoever slept must not meet another's."""
+        rows = await self._mongo[GENERATIONS].find({"revision": REVISION}).to_list(None)
+        numbers = [row.get("number", 0) for row in rows]
+        highest: int = max([_dropped(await self.pointer()), *numbers])
+        return highest + 1
+
+    async def _is_left_over(self, generation: str) -> bool:
+        """Whether there is something of a generation, by a crash or an earlier version of this code."""
+        if await self._mongo[CHECKPOINTS].find_one({"generation": generation}) is not None:
+            return True
+        for read_model in READ_MODELS:
+            if await self._mongo[collection(read_model, generation)].find_one({}) is not None:
+                return True
+        return False
+
+    async def _enter(self, session: AsyncIOMotorClientSession, entry: Row, places: Iterable[Place]) -> None:
+        generations, generation = self._mongo[GENERATIONS], entry["_id"]
+        pointer = await generations.find_one({"_id": LIVE}, session=session)
+        if _dropped(pointer) >= entry["number"]:
+            raise TransientError(f"generation {generation} was dropped meanwhile")
+        await generations.insert_one({**entry, "createdAt": datetime.now(UTC)}, session=session)
+        if pointer is None:
             await generations.insert_one(
                 {"_id": LIVE, **pointing_at(generation, REVISION, None)}, session=session
             )
-        checkpoints = [new_checkpoint(generation, place, live=first) for place in places]
+        checkpoints = [new_checkpoint(generation, place, live=pointer is None) for place in places]
         if checkpoints:
             await self._mongo[CHECKPOINTS].insert_many(checkpoints, session=session)
 
-    async def _make_collections(self, generation: str) -> None:
-        """Before any transaction writes to them: one that makes a collection is slow, and easily refused."""
-        for read_model in READ_MODELS:
-            indexes = [IndexModel(list(keys.items())) for keys in INDEXES.get(read_model, ())]
-            options = _CLUSTERED if read_model == ORDER_HISTORY else {}
-            await self._make_collection(collection(read_model, generation), indexes, options)
-        for name, indexes in _SHARED_INDEXES.items():
-            await self._make_collection(name, indexes, _CLUSTERED if name == FEED else {})
 
-    async def _make_collection(self, name: str, indexes: list[IndexModel], options: Row) -> None:
-        try:
-            await self._mongo.database.create_collection(name, **options)
-        except CollectionInvalid:
-            _log.debug("%s is there already", name)
-        except OperationFailure as error:
-            if error.code != _EXISTS:
-                raise
-        if indexes:
-            await self._mongo[name].create_indexes(indexes)
+def _dropped(pointer: Row | None) -> int:
+    """The highest number of a generation of this revision that was dropped; 0 for none."""
+    numbers = {} if pointer is None else pointer.get("numbers", {})
+    highest: int = numbers.get(str(REVISION), 0)
+    return highest
 
 
 def pointing_at(generation: str, revision: int, previous: str | None) -> Row:

@@ -26,7 +26,8 @@ def send_all(session: ClientSession, database: str, commands: Sequence[Command])
     """Run the commands in the session's transaction, in their order; their replies.
 
     Raises what the driver raises for the first that failed, `BulkWriteError` for documents that could not be
-    written. The server has ended the transaction then, so that none of the others had any effect.
+    written; its details say to which `collection`. The server has ended the transaction then, so that none of
+    the others had any effect.
     """
     # the driver's own way to a connection: it tells the pool and the topology what went wrong
     with session.client._conn_for_writes(session, "pipeline") as connection:
@@ -36,10 +37,10 @@ def send_all(session: ClientSession, database: str, commands: Sequence[Command])
         session._transaction.has_completed_command = True
         for reply in replies:
             session._process_response(reply)
-        for reply in replies:
+        for command, reply in zip(commands, replies, strict=True):
             _check_command_response(reply, connection.max_wire_version)
             if "writeErrors" in reply:
-                raise BulkWriteError(reply)
+                raise BulkWriteError({**reply, "collection": next(iter(command.values()))})
     return replies
 
 

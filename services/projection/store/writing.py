@@ -17,6 +17,7 @@ from services.projection.store import marks
 from services.projection.store.changes import changes
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Passed, Place
 from services.projection.store.connecting import Mongo, translated
+from services.projection.store.feed import untold
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
     CUSTOMERS,
@@ -24,7 +25,6 @@ from shared.documents import (
     GENERATIONS,
     LIVE,
     collection,
-    versions_of,
 )
 
 _DUPLICATE_KEY: Final = 11000
@@ -63,6 +63,10 @@ class Batch:
             self.written.set_exception(error)
 
 
+class _ToldError(FencedError):
+    """The feed holds an event of the batch already."""
+
+
 class Writer:
     """Reads and writes the documents of one generation."""
 
@@ -82,12 +86,6 @@ class Writer:
         with translated():
             rows = await found.find({"_id": {"$in": list(ids)}}).to_list(None)
         return {row["_id"]: row for row in rows}
-
-    async def told(self, order_id: str) -> frozenset[str]:
-        """What the feed holds of an order, whichever generation was live then: the entries' ids."""
-        with translated():
-            rows = await self._mongo[FEED].find({"_id": versions_of(order_id)}, {"_id": 1}).to_list(None)
-        return frozenset(row["_id"] for row in rows)
 
     async def write(
         self,
@@ -124,7 +122,7 @@ class Writer:
 
     async def _write_together(self, batches: Sequence[Batch]) -> None:
         try:
-            moved = await self._transact(batches)
+            moved = await self._transact_untold(batches)
         except (FencedError, HaltedError, DuplicateKeyError, BulkWriteError) as error:
             if len(batches) == 1:
                 batches[0].fail(error)
@@ -141,6 +139,20 @@ class Writer:
         else:
             for batch, checkpoint in zip(batches, moved, strict=True):
                 batch.succeed(checkpoint)
+
+    async def _transact_untold(self, batches: Sequence[Batch]) -> list[Checkpoint]:
+        """Once more without what the feed holds: a generation that was live before may have told of it.
+
+        The checkpoint says whether it is that, or somebody else wrote this very batch.
+        """
+        try:
+            return await self._transact(batches)
+        except _ToldError:
+            if len(batches) > 1:
+                raise
+        writes = batches[0].writes
+        writes.feed = await untold(self._mongo, writes.feed)
+        return await self._transact(batches)
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
         moves = [Move(each.place, each.start, each.to, each.event_at) for each in batches]
@@ -181,5 +193,5 @@ def _fenced() -> Generator[None, None, None]:
     except BulkWriteError as error:
         codes = {each["code"] for each in error.details.get("writeErrors", ())}
         if codes == {_DUPLICATE_KEY}:
-            raise FencedError from error
+            raise (_ToldError if error.details.get("collection") == FEED else FencedError) from error
         raise

@@ -1,0 +1,155 @@
+"""A generation that is dropped while somebody fills it is gone, and its name with it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+import pytest_asyncio
+
+from services.projection.faults import FencedError, TransientError
+from services.projection.folding.folder import Writes
+from services.projection.rebuilding.switching import CannotSwitchError, switch
+from services.projection.store.checkpoints import Checkpoints, Passed
+from services.projection.store.connecting import Mongo
+from services.projection.store.generations import Generations, IsLiveError
+from services.projection.store.writing import Writer
+from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, ORDERS, PARKED, collection
+
+pytestmark = pytest.mark.integration
+PLACE = ("orders", 0)
+
+
+@pytest_asyncio.fixture
+async def mongo(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Mongo]:
+    """Generation 1-1 is live, and 1-2 is being filled."""
+    async with Mongo(mongodb_url, mongodb_database) as connected:
+        for _ in range(2):
+            await Generations(connected).make([PLACE])
+        yield connected
+        await connected.client.drop_database(mongodb_database)
+
+
+class Interrupted:
+    """A database in which something happens behind the first drop of a collection."""
+
+    def __init__(self, database: Any, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._database = database
+        self._meanwhile: Callable[[], Awaitable[object]] | None = meanwhile
+
+    def __getitem__(self, name: str) -> Any:
+        return self._database[name]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    async def drop_collection(self, name: str) -> None:
+        """As the database does."""
+        await self._database.drop_collection(name)
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+
+
+async def drop_and_meanwhile(mongo: Mongo, meanwhile: Callable[[], Awaitable[object]]) -> None:
+    """Drop 1-2, and `meanwhile` between two of its collections."""
+    database = mongo.database
+    mongo.database = cast("Any", Interrupted(database, meanwhile))
+    try:
+        await Generations(mongo).drop("1-2")
+    finally:
+        mongo.database = database
+
+
+async def left_of(mongo: Mongo, generation: str) -> list[str]:
+    """The collections that hold something of a generation."""
+    names = await mongo.database.list_collection_names()
+    rows = [
+        name
+        for name in (CHECKPOINTS, PARKED)
+        if await mongo[name].count_documents({"generation": generation})
+    ]
+    return [name for name in names if name.endswith(f"__{generation}")] + rows
+
+
+async def test_a_batch_between_two_collections_of_a_drop_is_fenced(
+    mongo: Mongo, mongodb_url: str, mongodb_database: str
+) -> None:
+    async with Mongo(mongodb_url, mongodb_database) as other:
+        start = await Checkpoints(other, "1-2").load(PLACE)
+        writes = Writes(inserted={ORDERS: [{"_id": "o1"}]})
+
+        async def write() -> None:
+            with pytest.raises(FencedError):
+                await Writer(other, "1-2").write(PLACE, start, Passed("a", 0, "d"), None, writes, [])
+
+        await drop_and_meanwhile(mongo, write)
+    assert await left_of(mongo, "1-2") == []
+
+
+async def test_no_checkpoint_is_made_in_a_generation_that_is_dropped(
+    mongo: Mongo, mongodb_url: str, mongodb_database: str
+) -> None:
+    async with Mongo(mongodb_url, mongodb_database) as other:
+        filling = Checkpoints(other, "1-2")
+
+        async def look() -> None:
+            with pytest.raises(TransientError):
+                await filling.load(PLACE)
+
+        await drop_and_meanwhile(mongo, look)
+        await look()
+        with pytest.raises(TransientError):
+            await filling.make([("orders", 1)])
+    assert await left_of(mongo, "1-2") == []
+
+
+async def test_a_number_is_never_given_twice(mongo: Mongo) -> None:
+    generations = Generations(mongo)
+    await generations.drop("1-2")
+    assert await generations.make([PLACE]) == "1-3"
+    await generations.drop("1-3")
+    assert await generations.make([PLACE]) == "1-4"
+
+
+class Sleeps(Generations):
+    """Sleeps between choosing a number and taking it, while another comes and goes."""
+
+    async def _next_number(self) -> int:
+        number = await super()._next_number()
+        others = Generations(self._mongo)
+        await others.drop(await others.make([PLACE]))
+        return number
+
+
+async def test_whoever_slept_takes_no_number_of_a_generation_that_was_dropped(mongo: Mongo) -> None:
+    with pytest.raises(TransientError):
+        await Sleeps(mongo).make([PLACE])
+    assert await mongo[GENERATIONS].distinct("_id") == ["1-1", "1-2", LIVE]
+
+
+@pytest.mark.parametrize("what", [CHECKPOINTS, collection(ORDERS, "1-3")])
+async def test_what_a_crash_left_of_a_generation_is_in_nobodys_way(mongo: Mongo, what: str) -> None:
+    left = {"_id": "1-3|orders|0", "generation": "1-3", "topic": "orders", "partition": 0, "offset": 7}
+    await mongo[what].insert_one(left)
+    new = await Generations(mongo).make([PLACE])
+    assert (await Checkpoints(mongo, new).load(PLACE)).offset == -1
+    assert await mongo[collection(ORDERS, new)].count_documents({}) == 0
+    assert await left_of(mongo, "1-3") == []
+
+
+async def test_what_is_live_is_not_dropped_and_what_is_dropped_does_not_become_live(mongo: Mongo) -> None:
+    generations = Generations(mongo)
+    with pytest.raises(IsLiveError):
+        await generations.drop("1-1")
+    assert await generations.keeps("1-1")
+    await mongo[GENERATIONS].update_one({"_id": "1-2"}, {"$set": {"dropping": True}})
+    with pytest.raises(CannotSwitchError):
+        await switch(mongo, "1-1", "1-2")
+
+
+async def test_of_many_that_make_one_at_a_time_each_gets_a_whole_one(mongo: Mongo) -> None:
+    generations = Generations(mongo)
+    made = [await generations.make([PLACE]) for _ in range(5)]
+    assert made == [f"1-{number}" for number in range(3, 8)]
+    for generation in made:
+        assert (await Checkpoints(mongo, generation).load(PLACE)).offset == -1
