@@ -22,8 +22,8 @@ Outside the generations:
 
 | collection | `_id` | fields |
 |---|---|---|
-| `generations` | `live` | the pointer: generation, previous (or null), readModels {read model: generation}, revision, switchedAt; touched, once it exists (a counter that is incremented when checkpoints are added, so that this conflicts with a switch) |
-| | generation | one per generation: revision, number (counts up from 1 within a revision), createdAt; dropping (true) while it is being dropped |
+| `generations` | `live` | the pointer: generation, previous (or null), readModels {read model: generation}, revision, switchedAt; touched, once it exists (a counter that is incremented when checkpoints are added, so that this conflicts with a switch); numbers, once one was dropped {revision: the highest number dropped, never used again} |
+| | generation | one per generation: revision, number (counts up from 1 within a revision), createdAt; touched as in the pointer; dropping (true) while it is being dropped |
 | `checkpoints` | generation\\|topic\\|partition | generation, topic, partition, incarnation, offset (of the last record passed, -1 none), digest (of that record), writes (the fence: a writer updates only the count it read, and increments it), live, updatedAt; eventAt (of the last record passed with a time), once it exists; haltAt, haltUntil while a comparison or a switch halts it |
 | `feed` | orderId:version | orderId, customerId, type, version, traceparent, trace (that of its projection, if traced), order (as of that version), at; kept for a day |
 | `heartbeats` | shards\\|shard\\|t in ms | shards, shard, t, endOffsets {topic: [per partition]}, incarnations {topic: id}, at; kept for an hour |

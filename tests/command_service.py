@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from deploy.local.tokens import token
 from services.command.app import application
 from services.command.settings import ApiSettings
-from services.command.store.engine import CommandStore
+from services.command.store.event_store import EventStore
 from shared.auth import Authenticator
-from shared.telemetry import Readiness, new_registry, serve
+from shared.process import serve
+from shared.telemetry import Readiness, new_registry
 from tests.servers import eventually
 
 SECRET: Final = "a-secret-of-the-tests-that-is-long-enough"
@@ -67,7 +68,7 @@ async def command_service(postgres_url: str) -> AsyncIterator[httpx.AsyncClient]
     )
     async with (
         Authenticator.of(settings) as authenticator,
-        CommandStore(postgres_url, registry) as store,
+        EventStore(postgres_url, registry) as store,
     ):
         readiness = Readiness({"postgres": store.why_not_ready})
         app = application(settings, store, authenticator, readiness, registry)

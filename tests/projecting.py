@@ -29,7 +29,7 @@ from shared.auth import valid_id
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, collection
 from shared.events import OrderCreated, OrderItem, OrderShipped
 from shared.money import Money
-from shared.telemetry import serve
+from shared.process import serve
 from tests.projection_records import headers, value
 from tests.servers import eventually
 

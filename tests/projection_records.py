@@ -9,7 +9,7 @@ from uuid import NAMESPACE_OID, uuid5
 import bson
 from bson.codec_options import CodecOptions
 
-from services.projection.folding.folder import Writes
+from services.projection.folding.topic_projection import Writes
 from services.projection.read_models import customer_summaries, daily_sales, product_sales
 from services.projection.read_models.incoming import Document
 from shared.documents import CUSTOMER_SUMMARIES, DAILY_SALES, PRODUCT_SALES, part_id

@@ -32,7 +32,7 @@ from shared.documents import (
     part_id,
     version_id,
 )
-from shared.telemetry import serve
+from shared.process import serve
 from tests.servers import eventually
 
 SECRET: Final = "a secret of the tests, long enough for HS256"

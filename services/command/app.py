@@ -8,23 +8,20 @@ from starlette.types import ASGIApp
 
 from services.command.http.routes import routes
 from services.command.settings import ApiSettings
-from services.command.store.engine import CommandStore
+from services.command.store.event_store import EventStore
 from shared.auth import Authenticator
 from shared.cors import AllowedOrigins
 from shared.problems import ProblemResponses
+from shared.process import collect_rarely, run, serve, stop_signal
 from shared.settings import read_settings
 from shared.telemetry import (
     Observed,
     Operations,
     Readiness,
     RequestMetrics,
-    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
-    run,
-    serve,
-    stop_signal,
 )
 
 _LEAVING_SECONDS: Final = 1.0
@@ -34,7 +31,7 @@ _EXPOSED = ["Location", "Retry-After", "X-Request-Id", "Idempotent-Replayed", "W
 
 def application(
     settings: ApiSettings,
-    store: CommandStore,
+    store: EventStore,
     authenticator: Authenticator,
     readiness: Readiness,
     registry: CollectorRegistry,
@@ -58,7 +55,7 @@ def main() -> None:
     settings = read_settings(ApiSettings)
     configure_logging(settings.log_level, settings.log_format, service="command")
     configure_tracing("command")
-    collect_seldom()
+    collect_rarely()
     run(_run(settings))
 
 
@@ -68,7 +65,7 @@ async def _run(settings: ApiSettings) -> None:
     url = settings.postgres_url.get_secret_value()
     async with (
         Authenticator.of(settings) as authenticator,
-        CommandStore(url, registry, writers=settings.command_writers) as store,
+        EventStore(url, registry, writers=settings.command_writers) as store,
     ):
 
         async def keys_missing() -> str | None:

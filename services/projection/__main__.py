@@ -46,9 +46,9 @@ def main() -> int:
 
         app.main()
         return 0
-    from services.projection import commands
+    from services.projection import cli
 
-    return commands.main(arguments)
+    return cli.main(arguments)
 
 
 if __name__ == "__main__":

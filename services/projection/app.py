@@ -18,6 +18,7 @@ from services.projection.store.generations import Generations
 from services.projection.store.heartbeats import Heartbeats
 from services.projection.wiring import Parts, parts, prepare_process
 from shared.problems import ProblemResponses, require_reading, send_bytes
+from shared.process import run, serve, stop_signal
 from shared.settings import read_settings
 from shared.telemetry import (
     Observed,
@@ -28,9 +29,6 @@ from shared.telemetry import (
     configure_tracing,
     name_route,
     new_registry,
-    run,
-    serve,
-    stop_signal,
 )
 from shared.telemetry.operations import nothing_here
 

@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 
 from services.projection.faults import FencedError
 from services.projection.folding.batch import Fold, Hole, Refetched
-from services.projection.folding.customers import CustomersFolder
-from services.projection.folding.folder import Documents, Folder, Writes
-from services.projection.folding.orders import OrdersFolder
+from services.projection.folding.customers import CustomersProjection
+from services.projection.folding.orders import OrdersProjection
 from services.projection.folding.parking import Parked
-from services.projection.folding.products import ProductsFolder
+from services.projection.folding.products import ProductsProjection
 from services.projection.folding.reading import Reading, beginning, reading
+from services.projection.folding.topic_projection import Documents, TopicProjection, Writes
 from services.projection.kafka.dead_letters import DeadLetters
 from services.projection.kafka.refetching import refetch
 from services.projection.metrics import ProjectionMetrics
@@ -26,7 +26,7 @@ from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Passed, Place
 from services.projection.store.connecting import Mongo
 from services.projection.store.heartbeats import Heartbeats
-from services.projection.store.writing import Writer
+from services.projection.store.writing import DocumentWriter
 from services.projection.tracing import BatchTrace
 from shared.documents import CUSTOMERS, ORDERS, PRODUCTS
 
@@ -55,7 +55,7 @@ class Projector:
         self._dead_letters = dead_letters
         self._kafka = kafka
         self._metrics = metrics
-        self._writer = Writer(mongo, generation)
+        self._writer = DocumentWriter(mongo, generation)
         self._checkpoints = Checkpoints(mongo, generation)
         self._marks: dict[Place, dict[str, Parked]] = {}
         self._repeating: set[Place] = set()
@@ -131,7 +131,7 @@ class Projector:
         to = Passed(next(said, start.incarnation), last.offset, digest(last))
         trace.writing()
         moved = await self._writer.write(
-            place, start, to, sent_at(last), fold.folder.writes(), fold.marks.values()
+            place, start, to, sent_at(last), fold.projection.writes(), fold.marks.values()
         )
         trace.written([letter.record for letter in fold.letters])
         return moved
@@ -150,8 +150,8 @@ class Projector:
         known = subjects - new
         stored = await self._writer.load(DOCUMENTS[topic], known) if known else {}
         reveal = await self._keys.reveal(subjects) if topic == "customers" else None
-        folder = new_folder(topic, stored, datetime.now(UTC), reveal, live=start.live)
-        folding = Fold(folder, self._marks[place], refetched)
+        projection = new_projection(topic, stored, datetime.now(UTC), reveal, live=start.live)
+        folding = Fold(projection, self._marks[place], refetched)
         async for some in slices(readings):
             for each in some:
                 folding.take(each)
@@ -186,15 +186,17 @@ async def slices(whole: Sequence[T]) -> AsyncIterator[Sequence[T]]:
         yield whole[start : start + _SLICE]
 
 
-def new_folder(topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool) -> Folder:
+def new_projection(
+    topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool
+) -> TopicProjection:
     """What folds the events of a topic."""
     match topic:
         case "orders":
-            return OrdersFolder(stored, at, live=live)
+            return OrdersProjection(stored, at, live=live)
         case "customers":
             assert reveal is not None
-            return CustomersFolder(stored, reveal)
+            return CustomersProjection(stored, reveal)
         case "products":
-            return ProductsFolder(stored)
+            return ProductsProjection(stored)
         case other:
             raise ValueError(f"no read model follows {other}")

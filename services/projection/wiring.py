@@ -1,6 +1,5 @@
 """What the service and its commands are made of."""
 
-import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +16,7 @@ from services.projection.personal_data import Keys
 from services.projection.projecting import Projector
 from services.projection.settings import ProjectionSettings
 from services.projection.store.connecting import Mongo
+from shared.process import collect_rarely
 from shared.topics import PROJECTION_GROUPS
 
 _SWITCH_SECONDS: Final = 0.0005
@@ -24,9 +24,7 @@ _SWITCH_SECONDS: Final = 0.0005
 
 def prepare_process() -> None:
     """Make a process fit to project, before anything runs in it."""
-    # a batch makes many thousand objects, none of them in cycles: looking for those took a third of the time
-    gc.set_threshold(100_000, 20, 50)
-    gc.freeze()
+    collect_rarely()
     # a thread that hears from MongoDB waits so long for the one that folds, at each of a batch's requests,
     # while the server has nothing to do
     sys.setswitchinterval(_SWITCH_SECONDS)

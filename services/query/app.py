@@ -31,19 +31,16 @@ from services.query.settings import QuerySettings
 from shared.auth import Authenticator
 from shared.cors import AllowedOrigins
 from shared.problems import ProblemResponses
+from shared.process import collect_rarely, run, serve, stop_signal
 from shared.settings import read_settings
 from shared.telemetry import (
     Observed,
     Operations,
     Readiness,
     RequestMetrics,
-    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
-    run,
-    serve,
-    stop_signal,
 )
 
 _ALLOWED = [
@@ -157,7 +154,7 @@ def main() -> None:
 async def _run(settings: QuerySettings) -> None:
     stopping = stop_signal()
     # a full collection walks all cached orders, which takes 60 ms; hardly anything here is cyclic
-    collect_seldom()
+    collect_rarely()
     async with service(settings) as running, serve(running.app, settings.host, settings.port, **SOCKETS):
         stop = asyncio.create_task(stopping.wait(), name="stop")
         await asyncio.wait([stop, running.following], return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, Self
 
 from starlette.types import Scope
 
-from shared.auth.keys import JwksFile, JwksUrl, KeysAwayError, KeySource, SharedSecret
+from shared.auth.keys import JwksFile, JwksUrl, KeySource, KeysUnavailableError, SharedSecret
 from shared.auth.principal import Principal
 from shared.auth.settings import AuthSettings
 from shared.auth.tokens import SKEW_SECONDS, InvalidTokenError, header_of, principal_of, verified
@@ -117,7 +117,7 @@ class Authenticator:
             return principal_of(claims, now=self._clock(), issuer=self._issuer, audience=self._audience)
         except InvalidTokenError as error:
             _refuse(f"the token is not accepted: {error}", _CHALLENGE + b', error="invalid_token"')
-        except KeysAwayError:
+        except KeysUnavailableError:
             raise unavailable("The keys for verifying tokens are unavailable.", 5) from None
 
     async def _verified(self, token: bytes, algorithm: str, kid: str | None) -> Mapping[str, Any]:

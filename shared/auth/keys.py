@@ -23,7 +23,7 @@ _LARGEST_DOCUMENT: Final = 1 << 20
 _log = logging.getLogger(__name__)
 
 
-class KeysAwayError(Exception):
+class KeysUnavailableError(Exception):
     """No key has ever been read from the source."""
 
 
@@ -34,7 +34,7 @@ class KeySource(Protocol):
     changes: int
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
-        """The keys that may have signed a token; none for an unknown `kid`. Raises `KeysAwayError`."""
+        """The keys that may have signed a token; none for an unknown `kid`. Raises `KeysUnavailableError`."""
 
     async def renew(self) -> None:
         """Look for newer keys now, perhaps with the same `kid`: those found did not verify the token."""
@@ -135,7 +135,7 @@ class JwksFile:
         if not found:
             await self._read()
             if self._held is None:
-                raise KeysAwayError
+                raise KeysUnavailableError
             found = self._held.find(algorithm, kid)
         return found
 
@@ -187,7 +187,7 @@ class JwksUrl:
         if not found:
             await self._ask()
             if self._held is None:
-                raise KeysAwayError
+                raise KeysUnavailableError
             found = self._held.find(algorithm, kid)
         return found
 

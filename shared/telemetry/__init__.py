@@ -17,12 +17,10 @@ A process that serves HTTP wraps its application once, outermost first:
 Inside it, `request_id(scope)` and `traceparent(scope)` are set for every request.
 """
 
-from shared.telemetry.collecting import collect_seldom
 from shared.telemetry.logs import LogFormat, LogLevel, configure_logging
 from shared.telemetry.metrics import RequestMetrics, new_registry
 from shared.telemetry.operations import Operations, Readiness
 from shared.telemetry.requests import Observed, name_route, request_id, traceparent
-from shared.telemetry.serving import run, serve, stop_signal
 from shared.telemetry.trace import new_traceparent, parse_traceparent
 from shared.telemetry.tracing import configure_tracing
 
@@ -41,8 +39,5 @@ __all__ = [
     "new_traceparent",
     "parse_traceparent",
     "request_id",
-    "run",
-    "serve",
-    "stop_signal",
     "traceparent",
 ]

@@ -14,10 +14,10 @@ from uuid_utils import uuid7
 
 from services.command.domain import customer, order, product
 from services.command.domain.aggregate import Aggregate
-from services.command.store.commands import Accepted, Answer, Command, Decided, Needs
-from services.command.store.engine import CommandStore
+from services.command.store.commands import Accepted, Answer, Command, Needs, Outcome
+from services.command.store.event_store import EventStore
 from shared.money import Money
-from shared.telemetry import collect_seldom, run
+from shared.process import collect_rarely, run
 
 SECONDS: Final = 8.0
 
@@ -40,7 +40,7 @@ async def repeated(seconds: float, workers: int, work: Callable[[], Awaitable[An
 
 async def store_appends(url: str, clients: int, seconds: float) -> float:
     """Commands per second, each placing an order: an event and an outbox row, as a raw commit has them."""
-    async with CommandStore(url, CollectorRegistry()) as store:
+    async with EventStore(url, CollectorRegistry()) as store:
         offer = product.OfferProduct(product_id="lamp", name="Lamp", price=Money(1990))
         await store.execute(_command(product.PRODUCT, "lamp", lambda state, _: product.offer(state, offer)))
         ada = customer.RegisterCustomer(customer_id="ada", name="Ada", email="ada@example.com")
@@ -83,7 +83,7 @@ def _command(
     )
 
 
-def _told(decided: Decided) -> Answer:
+def _told(decided: Outcome) -> Answer:
     assert isinstance(decided, Accepted), decided
     return Answer(202, b"", None)
 
@@ -116,7 +116,7 @@ async def raw_commits(url: str, connections: int, seconds: float) -> float:
 
 def main() -> None:
     """Print how many a second."""
-    collect_seldom()
+    collect_rarely()
     if sys.argv[1] == "raw":
         print(run(raw_commits(sys.argv[2], 8, SECONDS)))
     else:

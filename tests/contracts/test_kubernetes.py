@@ -307,7 +307,7 @@ def test_nothing_runs_as_root_or_writes_to_its_image(built: Built) -> None:
 
 
 def test_a_process_has_the_time_to_stop_in_order(built: Built) -> None:
-    from shared.telemetry.serving import _GRACE_SECONDS
+    from shared.process.serving import _GRACE_SECONDS
 
     for process in built.processes().values():
         before = process.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)

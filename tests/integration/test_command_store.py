@@ -18,16 +18,16 @@ from services.command.store.commands import (
     Accepted,
     Answer,
     Command,
-    Decided,
     Idempotency,
     Needs,
+    Outcome,
     Rejected,
     VersionMismatch,
 )
-from services.command.store.engine import CommandStore
 from services.command.store.errors import ContendedError, KeyReusedError
+from services.command.store.event_store import EventStore
+from services.command.store.fact_cache import FactCache
 from services.command.store.housekeeping import cut_fingerprints, expire_idempotency_keys
-from services.command.store.known_facts import KnownFacts
 from services.command.store.loading import load
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 Rows = list[tuple[Any, ...]]
 
 
-def told(decided: Decided) -> Answer:
+def told(decided: Outcome) -> Answer:
     """An answer that shows what was decided."""
     match decided:
         case Accepted(version, subject):
@@ -121,8 +121,8 @@ def history_of(product_id: str, length: int) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, **more: Any) -> AsyncIterator[CommandStore]:
-    async with CommandStore(url, CollectorRegistry(), **more) as store:
+async def opened(url: str, **more: Any) -> AsyncIterator[EventStore]:
+    async with EventStore(url, CollectorRegistry(), **more) as store:
 
         async def ready() -> bool:
             return await store.why_not_ready() is None
@@ -136,11 +136,11 @@ async def rows(url: str, statement: str, *parameters: Any) -> Rows:
         return await (await connection.execute(statement.encode(), parameters or None)).fetchall()
 
 
-async def status(store: CommandStore, asked: Command[Any]) -> int:
+async def status(store: EventStore, asked: Command[Any]) -> int:
     return (await store.execute(asked)).answer.status
 
 
-async def statuses(store: CommandStore, *asked: Command[Any]) -> list[int]:
+async def statuses(store: EventStore, *asked: Command[Any]) -> list[int]:
     return list(await asyncio.gather(*(status(store, each) for each in asked)))
 
 
@@ -370,8 +370,8 @@ async def test_a_stream_of_10_000_events_loads_like_one_of_100(postgres_url: str
             executed = await store.execute(offer(name, f"n{length}"))  # it is called so already
             assert orjson.loads(executed.answer.body)["version"] == length
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
-        picture = await load(connection, [offer("long"), offer("short")], [])
-    long, short = picture.streams["products/long"], picture.streams["products/short"]
+        context = await load(connection, [offer("long"), offer("short")], [])
+    long, short = context.streams["products/long"], context.streams["products/short"]
     assert (long.version, short.version) == (10_000, 100)
     assert long.state.name == "n10000"
     assert long.replayed <= EVERY
@@ -441,15 +441,15 @@ async def test_what_a_process_knows_of_a_product_never_sets_a_price_or_refuses_a
 
 
 async def test_orders_of_known_products_are_decided_without_asking_the_store(postgres_url: str) -> None:
-    known = KnownFacts()
+    known = FactCache()
     async with opened(postgres_url) as store:
         assert await statuses(store, offer("p"), register("ada")) == [202, 202]
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
         asked = await load(connection, [place("ada", "p", begins=True)], [], known)
-    assert asked.guessed == set()
+    assert asked.unverified == set()
 
     again = place("ada", "p", begins=True)
     remembered = await load(connection, [again], [], known)  # the connection is closed
 
-    assert remembered.guessed == {again.stream_id}
+    assert remembered.unverified == {again.stream_id}
     assert remembered.facts(again) == asked.facts(again)

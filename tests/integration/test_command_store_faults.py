@@ -59,7 +59,7 @@ async def test_a_database_that_lacks_a_migration_is_told_to_be_away(postgres_url
 async def test_a_frozen_database_is_away_for_who_asks_for_keys(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.command.store.engine._ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("services.command.store.event_store._ANSWER_SECONDS", 0.5)
     async with opened(postgres_url) as store:
         backends = await rows(
             postgres_url,

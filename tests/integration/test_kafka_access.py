@@ -34,11 +34,12 @@ from services.command.app import application
 from services.command.relay.access import EVERYTHING, exactly
 from services.command.relay.kafka import confluent_options
 from services.command.settings import ApiSettings, KafkaSettings
-from services.command.store.engine import CommandStore
+from services.command.store.event_store import EventStore
 from services.command.store.migrate import migrate
 from shared.auth import Authenticator
 from shared.documents import GENERATIONS, LIVE, ORDERS, PARKED, collection
-from shared.telemetry import Readiness, new_registry, serve
+from shared.process import serve
+from shared.telemetry import Readiness, new_registry
 from shared.topics import CATEGORIES
 from tests.projecting import Projection
 from tests.relaying import published, relay, store
@@ -118,7 +119,7 @@ async def around(kafka: Secured, postgres: Server) -> AsyncIterator[Around]:
     await migrate(url)
     registry = new_registry()
     settings = ApiSettings(postgres_url=SecretStr(url), jwt_secret=SecretStr(SECRET))
-    async with Authenticator.of(settings) as authenticator, CommandStore(url, registry) as store:
+    async with Authenticator.of(settings) as authenticator, EventStore(url, registry) as store:
         readiness = Readiness({"postgres": store.why_not_ready})
         app = application(settings, store, authenticator, readiness, registry)
         async with (

@@ -6,11 +6,11 @@ import pytest
 import pytest_asyncio
 
 from services.projection.faults import FencedError
-from services.projection.folding.folder import Writes
+from services.projection.folding.topic_projection import Writes
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Passed
 from services.projection.store.connecting import Mongo, Row
 from services.projection.store.generations import Generations
-from services.projection.store.writing import Batch, Writer
+from services.projection.store.writing import Batch, DocumentWriter
 from shared.documents import FEED, ORDERS, collection, version_id
 
 pytestmark = pytest.mark.integration
@@ -48,7 +48,7 @@ async def starts(mongo: Mongo) -> list[Checkpoint]:
 
 async def test_what_was_told_before_is_applied_and_not_told_again(mongo: Mongo) -> None:
     start, _ = await starts(mongo)
-    moved = await Writer(mongo, "1-1").write(PLACES[0], start, TO, None, applied("o1", 1, 2), [])
+    moved = await DocumentWriter(mongo, "1-1").write(PLACES[0], start, TO, None, applied("o1", 1, 2), [])
     assert (await starts(mongo))[0] == moved
     assert await mongo[collection(ORDERS, "1-1")].distinct("_id") == ["o1"]
     assert await told(mongo) == {"o1:1": "before", "o1:2": "now", "o2:1": "before"}
@@ -60,14 +60,14 @@ async def test_batches_that_share_a_transaction_are_all_written(mongo: Mongo) ->
         Batch(place, start, TO, None, changed, [])
         for place, start, changed in zip(PLACES, await starts(mongo), writes, strict=True)
     ]
-    await Writer(mongo, "1-1")._write_together(batches)
+    await DocumentWriter(mongo, "1-1")._write_together(batches)
     assert [batch.written.result() for batch in batches] == await starts(mongo)
     assert await told(mongo) == {"o1:1": "before", "o1:2": "now", "o2:1": "before", "o3:1": "now"}
 
 
 async def test_a_batch_that_somebody_else_wrote_is_fenced_all_the_same(mongo: Mongo) -> None:
     start, _ = await starts(mongo)
-    writer = Writer(mongo, "1-1")
+    writer = DocumentWriter(mongo, "1-1")
     await writer.write(PLACES[0], start, TO, None, applied("o1", 1, 2), [])
     with pytest.raises(FencedError):
         await writer.write(PLACES[0], start, TO, None, applied("o1", 1, 2, 3), [])
@@ -78,5 +78,5 @@ async def test_an_order_that_was_only_taken_for_new_is_not_written(mongo: Mongo)
     start, _ = await starts(mongo)
     await mongo[collection(ORDERS, "1-1")].insert_one({"_id": "o1", "version": 1})
     with pytest.raises(FencedError):
-        await Writer(mongo, "1-1").write(PLACES[0], start, TO, None, applied("o1", 1, 2), [])
+        await DocumentWriter(mongo, "1-1").write(PLACES[0], start, TO, None, applied("o1", 1, 2), [])
     assert (await starts(mongo))[0] == start

@@ -7,12 +7,12 @@ import pytest
 import pytest_asyncio
 
 from services.projection.faults import FencedError, TransientError
-from services.projection.folding.folder import Writes
+from services.projection.folding.topic_projection import Writes
 from services.projection.rebuilding.switching import CannotSwitchError, switch
 from services.projection.store.checkpoints import Checkpoints, Passed
 from services.projection.store.connecting import Mongo
 from services.projection.store.generations import Generations, IsLiveError
-from services.projection.store.writing import Writer
+from services.projection.store.writing import DocumentWriter
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, ORDERS, PARKED, collection
 
 pytestmark = pytest.mark.integration
@@ -80,7 +80,7 @@ async def test_a_batch_between_two_collections_of_a_drop_is_fenced(
 
         async def write() -> None:
             with pytest.raises(FencedError):
-                await Writer(other, "1-2").write(PLACE, start, Passed("a", 0, "d"), None, writes, [])
+                await DocumentWriter(other, "1-2").write(PLACE, start, Passed("a", 0, "d"), None, writes, [])
 
         await drop_and_meanwhile(mongo, write)
     assert await left_of(mongo, "1-2") == []

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from services.projection.dead_letters import reading
 from services.projection.faults import TransientError
 from services.projection.kafka import refetching
-from services.projection.letters import reading
 from tests.projecting import send_undecodable
 from tests.relaying import remake_topics
 from tests.servers import Server

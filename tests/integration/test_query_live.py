@@ -21,12 +21,12 @@ from services.query.documents.feed import Feed
 from services.query.documents.generations import LiveGeneration
 from services.query.live import hub as live_hub
 from services.query.live.cursors import cursor_of, position_of
+from services.query.live.filters import Filters
 from services.query.live.hub import Hub
-from services.query.live.lasting import Over, lasting
+from services.query.live.lifetime import Over, lasting
 from services.query.live.messages import Namer
 from services.query.live.streams import LiveStreams
 from services.query.live.subscription import MOST_WHILE_STUCK
-from services.query.live.wanted import Wanted
 from shared.auth import Principal
 from shared.documents import FEED, version_id
 from tests.query_service import (
@@ -341,7 +341,7 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
     ):
         live, feed = LiveGeneration(connection), Feed(connection)
         async with Customers(live) as customers, Hub(feed, live, Arrivals(), customers.names) as hub:
-            everything = Wanted(owner=None, order_id=None, customer_id=None, status=None)
+            everything = Filters(owner=None, order_id=None, customer_id=None, status=None)
             async with LiveStreams(hub, feed, Namer(customers.names)).open(everything, None) as stream:
                 cut_off = asyncio.Event()
                 stream.on_too_slow = cut_off.set

@@ -17,12 +17,12 @@ from services.query.documents.generations import LiveGeneration, Pointer
 from services.query.live import hub as live_hub
 from services.query.live import streams as live_streams
 from services.query.live.cursors import cursor_of
+from services.query.live.filters import Filters
 from services.query.live.hub import Hub
-from services.query.live.lasting import Over, lasting
+from services.query.live.lifetime import Over, lasting
 from services.query.live.messages import Namer
 from services.query.live.parts import Beginning
 from services.query.live.streams import LiveStreams
-from services.query.live.wanted import Wanted
 from shared.auth import Principal
 from shared.documents import CHECKPOINTS, FEED, ORDERS, collection, version_id
 from tests.query_service import Document, Store, order_document, order_id
@@ -134,7 +134,7 @@ async def streams(
         yield LiveStreams(hub, feed, Namer(customers.names))
 
 
-ADAS = Wanted(owner="ada", order_id=None, customer_id=None, status=None)
+ADAS = Filters(owner="ada", order_id=None, customer_id=None, status=None)
 
 
 async def test_a_stream_that_catches_up_shows_that_it_lives(

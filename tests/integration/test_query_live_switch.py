@@ -11,13 +11,13 @@ from services.query.documents.connecting import Connection
 from services.query.documents.customers import Customers
 from services.query.documents.feed import Feed
 from services.query.documents.generations import LiveGeneration, Pointer
+from services.query.live.filters import Filters
 from services.query.live.hub import Hub
-from services.query.live.wanted import Wanted
 from tests.query_service import Store
 
 pytestmark = pytest.mark.integration
 
-EVERYTHING = Wanted(owner=None, order_id=None, customer_id=None, status=None)
+EVERYTHING = Filters(owner=None, order_id=None, customer_id=None, status=None)
 
 
 class ToldOfThePast(LiveGeneration):

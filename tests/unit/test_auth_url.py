@@ -15,7 +15,7 @@ from shared.auth import Authenticator
 from shared.auth import keys as module
 from shared.auth.keys import JwksUrl
 from shared.problems import Problem, send_bytes
-from shared.telemetry import serve
+from shared.process import serve
 from tests.servers import eventually
 from tests.unit.test_auth import NOW, accepted, refused, rsa, token
 

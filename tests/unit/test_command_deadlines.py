@@ -8,12 +8,12 @@ import pytest
 from services.command.store import deadlines
 from services.command.store.deadlines import Deadlines
 from services.command.store.errors import StoreUnavailableError
-from services.command.store.pending import Pending
+from services.command.store.pending import PendingCommand
 
 
-def waiting() -> Pending:
+def waiting() -> PendingCommand:
     """A command that nobody executes."""
-    return Pending(cast("Any", None), asyncio.get_running_loop().create_future())
+    return PendingCommand(cast("Any", None), asyncio.get_running_loop().create_future())
 
 
 async def test_whose_answer_does_not_come_is_told_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from shared.problems import ProblemResponses, unavailable
-from shared.telemetry import serve
+from shared.process import serve
 
 
 async def test_a_reader_who_left_before_its_socket_was_accepted_is_no_fault(

@@ -6,7 +6,7 @@ import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 
-from services.projection.folding.folder import Encoded, Writes
+from services.projection.folding.topic_projection import Encoded, Writes
 from services.projection.store.changes import changes
 from shared.documents import ORDERS
 

@@ -2,16 +2,16 @@
 
 import pytest
 
+from services.projection.dead_letters.reading import dead_letter
 from services.projection.folding.batch import Fold, Hole
 from services.projection.folding.parking import Letter, Parked
 from services.projection.folding.reading import reading
 from services.projection.kafka.dead_letters import origin, trimmed, whole
-from services.projection.letters.reading import dead_letter
 from services.projection.records import Record, digest, sent_at
 from shared.documents import CUSTOMERS, ORDERS
 from shared.events import CustomerErased, CustomerRegistered
 from tests.projection_records import Memory, Rec, record
-from tests.unit.test_read_models import SHIPPED, created, fold, folder
+from tests.unit.test_read_models import SHIPPED, created, fold, projection
 
 CREATED = record("orders", "o1", 1, created())
 SECOND = record("orders", "o1", 2, SHIPPED)
@@ -27,11 +27,11 @@ class Stream:
         self.marks: dict[str, Parked] = {}
 
     def fold(self, *records: Record, refetched: dict[tuple[str, int], Record] | None = None) -> Fold:
-        folding = Fold(folder("orders", self.memory), self.marks, refetched)
+        folding = Fold(projection("orders", self.memory), self.marks, refetched)
         for each in records:
             folding.take(reading(each))
         if not folding.holes:
-            self.memory.write(folding.folder.writes())
+            self.memory.write(folding.projection.writes())
             self.marks |= folding.marks
         return folding
 
@@ -129,7 +129,7 @@ def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:
     assert [letter.record for letter in folding.letters] == [broken, erased]
     ada = memory.of(CUSTOMERS)["ada"]
     assert (ada["name"], ada["email"], ada["version"]) == (None, None, 1)
-    assert folding.folder.writes().erased == ["ada"]
+    assert folding.projection.writes().erased == ["ada"]
 
 
 def test_amounts_too_large_for_the_store_are_the_events_own_fault() -> None:

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-from services.projection.folding.folder import Writes
+from services.projection.folding.topic_projection import Writes
 from services.projection.store.checkpoints import Checkpoint, Passed
 from services.projection.store.connecting import Mongo
-from services.projection.store.writing import Batch, Writer
+from services.projection.store.writing import Batch, DocumentWriter
 from shared.documents import ORDERS
 
 START = Checkpoint(incarnation="i", offset=-1, digest="", writes=0, live=True)
 
 
-class Recorded(Writer):
+class Recorded(DocumentWriter):
     """Writes nowhere, and knows who shared a transaction."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 
 from services.query.http.answering import Lag
-from services.query.http.endpoint import Asked, QueryEndpoint
+from services.query.http.endpoint import QueryEndpoint, QueryRequest
 from shared.auth import Authenticator
 from shared.auth.keys import SharedSecret
 
@@ -29,7 +29,7 @@ class Proof:
 async def lag_of(proof: Proof, anew: bool) -> int:
     """What the answer says when all is proven to be fresh just after the documents were read."""
 
-    async def query(asked: Asked) -> dict[str, Any]:
+    async def query(asked: QueryRequest) -> dict[str, Any]:
         proof.ms = 3
         if anew:
             asked.begin_reading()

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from services.query.documents import freshness
 from services.query.documents.connecting import Connection
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.documents.freshness import Freshness
 from shared.freshness import NEVER
 from tests.servers import eventually
@@ -72,7 +72,7 @@ async def test_a_fault_is_told_once_with_its_traceback_and_followed_through(
 
 async def test_a_store_that_is_away_is_no_fault(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     async with Freshness(store) as followed:
-        await store.fail(DocumentsAwayError("AutoReconnect"))
+        await store.fail(DocumentsUnavailableError("AutoReconnect"))
         assert followed.lag_ms() == NEVER
         await store.mend(followed)
         assert followed.lag_ms() < MINUTE

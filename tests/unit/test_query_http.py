@@ -100,7 +100,7 @@ def test_all_misfits_are_told_at_once() -> None:
     given_parameters.limit()
     given_parameters.version("minVersion")
     with pytest.raises(Problem) as refused:
-        given_parameters.refuse_misfits()
+        given_parameters.raise_if_invalid()
     assert refused.value.kind is VALIDATION
     pointers = [error["pointer"] for error in refused.value.extra["errors"]]
     assert sorted(set(pointers)) == ["/a~1b", "/limit", "/minVersion"]

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from services.query.arrivals import Arrivals
 from services.query.documents.batching import Batches
 from services.query.documents.feed import FeedEvent
-from services.query.live.beating import beating
 from services.query.live.cursors import Beginnings, cursor_of, position_of, seconds_of
+from services.query.live.filters import Filters
+from services.query.live.keepalive import with_keepalive
 from services.query.live.messages import Message
 from services.query.live.subscription import MOST_WAITING, MOST_WHILE_STUCK, Ended, Subscription
-from services.query.live.wanted import Wanted
 from shared.auth import Principal
 
 MARK = "826B04417C000000022B0229296E04"
@@ -68,9 +68,9 @@ def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
     assert beginnings.behind(MARK) == MARK
 
 
-def wanted(caller: Principal, **filters: str) -> Wanted:
+def wanted(caller: Principal, **filters: str) -> Filters:
     given_filters: Mapping[str, Any] = {"order_id": None, "customer_id": None, "status": None, **filters}
-    return Wanted.by(caller, **given_filters)
+    return Filters.by(caller, **given_filters)
 
 
 STAFF = Principal("grace", frozenset({"staff"}), 0)
@@ -136,7 +136,7 @@ async def test_work_that_takes_its_time_shows_that_it_lives() -> None:
     seen: list[int | None] = []
 
     async def see() -> None:
-        async for part in beating(work(), 0.01):
+        async for part in with_keepalive(work(), 0.01):
             seen.append(part)
             if seen[-2:] == [None, None]:
                 go_on.set()
@@ -153,7 +153,7 @@ async def test_work_that_never_rests_shows_that_it_lives() -> None:
             yield 1
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(5), aclosing(beating(work(), 0.01)) as parts:
+    async with asyncio.timeout(5), aclosing(with_keepalive(work(), 0.01)) as parts:
         async for part in parts:
             if part is None:
                 break

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.projection.folding.batch import Fold
-from services.projection.folding.customers import CustomersFolder
-from services.projection.folding.folder import Folder
-from services.projection.folding.orders import OrdersFolder
-from services.projection.folding.products import ProductsFolder
+from services.projection.folding.customers import CustomersProjection
+from services.projection.folding.orders import OrdersProjection
+from services.projection.folding.products import ProductsProjection
 from services.projection.folding.reading import reading
+from services.projection.folding.topic_projection import TopicProjection
 from services.projection.read_models.incoming import Document
 from services.projection.records import Record
 from shared.documents import (
@@ -52,23 +52,23 @@ def key_gone(customer_id: str, text: str) -> str | None:
     return None
 
 
-def folder(topic: str, memory: Memory, reveal: object = readable) -> Folder:
+def projection(topic: str, memory: Memory, reveal: object = readable) -> TopicProjection:
     stored = dict(memory.of(MODELS[topic]))
     match topic:
         case "orders":
-            return OrdersFolder(stored, T, live=True)
+            return OrdersProjection(stored, T, live=True)
         case "customers":
-            return CustomersFolder(stored, key_gone if reveal is key_gone else readable)
+            return CustomersProjection(stored, key_gone if reveal is key_gone else readable)
         case _:
-            return ProductsFolder(stored)
+            return ProductsProjection(stored)
 
 
 def fold(memory: Memory, records: Sequence[Record], reveal: object = readable) -> Fold:
     """Fold one batch into the memory."""
-    folding = Fold(folder(records[0].topic, memory, reveal), {})
+    folding = Fold(projection(records[0].topic, memory, reveal), {})
     for each in records:
         folding.take(reading(each))
-    memory.write(folding.folder.writes())
+    memory.write(folding.projection.writes())
     return folding
 
 

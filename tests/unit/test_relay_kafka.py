@@ -83,7 +83,7 @@ async def test_what_is_never_answered_is_given_up(
     silent: dict[object, Future[object]] = defaultdict(Future)
     silent_admin = SimpleNamespace(list_offsets=lambda *_, **__: {"a": silent["a"]}, poll=lambda _: 0)
     monkeypatch.setattr(asked, "admin", silent_admin)
-    with pytest.raises(cluster.ClusterAwayError):
+    with pytest.raises(cluster.ClusterUnavailableError):
         await asked.end_offsets({"orders": 1})
-    with pytest.raises(cluster.ClusterAwayError):
+    with pytest.raises(cluster.ClusterUnavailableError):
         await cluster.answered(silent["b"])

@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from starlette.types import Receive, Scope, Send
 
 from shared.problems import NOT_FOUND, Problem, ProblemResponses, send_bytes, unavailable
+from shared.process import one_write, serve
 from shared.telemetry import (
     Observed,
     Operations,
@@ -23,10 +24,8 @@ from shared.telemetry import (
     name_route,
     new_registry,
     new_traceparent,
-    one_write,
     parse_traceparent,
     request_id,
-    serve,
     traceparent,
 )
 from shared.telemetry.logs import JsonFormatter

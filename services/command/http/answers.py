@@ -14,7 +14,7 @@ from services.command.domain.order import (
 )
 from services.command.domain.product import ProductNotFoundError
 from services.command.domain.rejections import Rejection
-from services.command.store.commands import Accepted, Answer, Decided, Rejected, VersionMismatch
+from services.command.store.commands import Accepted, Answer, Outcome, Rejected, VersionMismatch
 from shared.problems import Kind, instance_of, problem_body
 
 VERSION_MISMATCH: Final = Kind(412, "version-mismatch", "The stream is at another version")
@@ -27,7 +27,7 @@ CUSTOMER_NOT_FOUND: Final = Kind(404, "customer-not-found", "There is no such cu
 CUSTOMER_ERASED: Final = Kind(409, "customer-erased", "The customer was erased")
 
 
-def answer(decided: Decided, *, thing: str, location: str, scope: Scope) -> Answer:
+def answer(decided: Outcome, *, thing: str, location: str, scope: Scope) -> Answer:
     """The response to `decided`; `thing` names the aggregate (`order`), `location` is where to read it."""
     match decided:
         case Accepted(version, subject):

@@ -29,7 +29,7 @@ _NO_ORDER: Final = "-"
 """Replaces every id that no order can have, so that malformed ids never reach the store."""
 
 
-class Asked(NamedTuple):
+class Intent(NamedTuple):
     """A decision to make on the stream of `subject`; with `begins`, that id is new."""
 
     subject: str
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 class Route:
     """One command over HTTP.
 
-    `allow` raises a 403; `ask` turns path parameter, caller and body into a decision; `location` is where
+    `allow` raises a 403; `intent` turns path parameter, caller and body into a decision; `location` is where
     the query service shows the outcome.
     """
 
@@ -54,7 +54,7 @@ class Route:
     thing: str
     body: type[Body] | None
     allow: Callable[[Principal, str], None]
-    ask: Callable[[str, Principal, Any], Asked]
+    intent: Callable[[str, Principal, Any], Intent]
     location: str
     conditional: bool = True
 
@@ -83,36 +83,36 @@ def _order_id(value: str) -> str:
     return value if _ORDER_ID.fullmatch(value) else _NO_ORDER
 
 
-def _put_customer(customer_id: str, caller: Principal, body: CustomerDetails) -> Asked:
+def _put_customer(customer_id: str, caller: Principal, body: CustomerDetails) -> Intent:
     command = customer.RegisterCustomer(
         customer_id=_checked_id("customerId", customer_id), name=body.name, email=body.email
     )
-    return Asked(subject=customer_id, decide=lambda state, _: customer.register(state, command))
+    return Intent(subject=customer_id, decide=lambda state, _: customer.register(state, command))
 
 
-def _delete_customer(customer_id: str, caller: Principal, body: None) -> Asked:
+def _delete_customer(customer_id: str, caller: Principal, body: None) -> Intent:
     command = customer.EraseCustomer(customer_id=_checked_id("customerId", customer_id))
-    return Asked(subject=customer_id, decide=lambda state, _: customer.erase(state, command))
+    return Intent(subject=customer_id, decide=lambda state, _: customer.erase(state, command))
 
 
-def _put_product(product_id: str, caller: Principal, body: ProductOffer) -> Asked:
+def _put_product(product_id: str, caller: Principal, body: ProductOffer) -> Intent:
     command = product.OfferProduct(
         product_id=_checked_id("productId", product_id), name=body.name, price=body.price
     )
-    return Asked(subject=product_id, decide=lambda state, _: product.offer(state, command))
+    return Intent(subject=product_id, decide=lambda state, _: product.offer(state, command))
 
 
-def _delete_product(product_id: str, caller: Principal, body: None) -> Asked:
+def _delete_product(product_id: str, caller: Principal, body: None) -> Intent:
     command = product.DelistProduct(product_id=_checked_id("productId", product_id))
-    return Asked(subject=product_id, decide=lambda state, _: product.delist(state, command))
+    return Intent(subject=product_id, decide=lambda state, _: product.delist(state, command))
 
 
-def _place_order(_: str, caller: Principal, body: NewOrder) -> Asked:
+def _place_order(_: str, caller: Principal, body: NewOrder) -> Intent:
     order_id = str(uuid7())
     lines = tuple([order.Line(item.product_id, item.quantity) for item in body.items])
     command = order.PlaceOrder(order_id=order_id, customer_id=caller.sub, lines=lines)
     needs = Needs(products=tuple([item.product_id for item in body.items]), customer=caller.sub)
-    return Asked(
+    return Intent(
         subject=order_id,
         decide=lambda state, facts: order.place(state, command, facts),
         needs=needs,
@@ -120,17 +120,17 @@ def _place_order(_: str, caller: Principal, body: NewOrder) -> Asked:
     )
 
 
-def _cancel_order(order_id: str, caller: Principal, body: Cancellation) -> Asked:
+def _cancel_order(order_id: str, caller: Principal, body: Cancellation) -> Intent:
     subject = _order_id(order_id)
     customer_id = None if caller.is_staff else caller.sub
     command = order.CancelOrder(order_id=subject, customer_id=customer_id, reason=body.reason)
-    return Asked(subject=subject, decide=lambda state, _: order.cancel(state, command))
+    return Intent(subject=subject, decide=lambda state, _: order.cancel(state, command))
 
 
-def _ship_order(order_id: str, caller: Principal, body: Shipment) -> Asked:
+def _ship_order(order_id: str, caller: Principal, body: Shipment) -> Intent:
     subject = _order_id(order_id)
     command = order.ShipOrder(order_id=subject, tracking_number=body.tracking_number)
-    return Asked(subject=subject, decide=lambda state, _: order.ship(state, command))
+    return Intent(subject=subject, decide=lambda state, _: order.ship(state, command))
 
 
 _order = partial(Route, aggregate=order.ORDER, thing="order", location="/orders/{subject}")
@@ -161,7 +161,7 @@ COMMANDS: Final[tuple[Route, ...]] = (
         parameter=None,
         body=NewOrder,
         allow=_anyone,
-        ask=_place_order,
+        intent=_place_order,
         conditional=False,
     ),
     _order(
@@ -171,7 +171,7 @@ COMMANDS: Final[tuple[Route, ...]] = (
         parameter="orderId",
         body=Cancellation,
         allow=_anyone,
-        ask=_cancel_order,
+        intent=_cancel_order,
     ),
     _order(
         name="shipOrder",
@@ -180,10 +180,10 @@ COMMANDS: Final[tuple[Route, ...]] = (
         parameter="orderId",
         body=Shipment,
         allow=_staff,
-        ask=_ship_order,
+        intent=_ship_order,
     ),
-    _customer(name="putCustomer", method="PUT", body=CustomerDetails, ask=_put_customer),
-    _customer(name="eraseCustomer", method="DELETE", body=None, ask=_delete_customer),
-    _product(name="putProduct", method="PUT", body=ProductOffer, ask=_put_product),
-    _product(name="delistProduct", method="DELETE", body=None, ask=_delete_product),
+    _customer(name="putCustomer", method="PUT", body=CustomerDetails, intent=_put_customer),
+    _customer(name="eraseCustomer", method="DELETE", body=None, intent=_delete_customer),
+    _product(name="putProduct", method="PUT", body=ProductOffer, intent=_put_product),
+    _product(name="delistProduct", method="DELETE", body=None, intent=_delete_product),
 )

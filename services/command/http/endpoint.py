@@ -25,13 +25,13 @@ from services.command.store.commands import (
     Executed,
     Idempotency,
 )
-from services.command.store.engine import CommandStore
 from services.command.store.errors import (
     ContendedError,
     KeyReusedError,
     StoreOverloadedError,
     StoreUnavailableError,
 )
+from services.command.store.event_store import EventStore
 from shared.auth import Authenticator, Principal
 from shared.problems import MEDIA_TYPE, Kind, Problem, overloaded, send_bytes, unavailable
 from shared.telemetry import request_id, traceparent
@@ -44,7 +44,7 @@ class CommandEndpoint:
     """Serves one route. If several problems apply, the first in the contract's order is reported."""
 
     def __init__(
-        self, route: Route, store: CommandStore, authenticator: Authenticator, outcomes: Counter
+        self, route: Route, store: EventStore, authenticator: Authenticator, outcomes: Counter
     ) -> None:
         self._route = route
         self._store = store
@@ -67,15 +67,15 @@ class CommandEndpoint:
         if expected is not None and not route.conditional:
             raise Problem(INVALID_IF_MATCH, "A new order has no version to match.")
         key = idempotency_key(headers)
-        asked = route.ask(subject, caller, None if route.body is None else parse(route.body, body))
+        intent = route.intent(subject, caller, None if route.body is None else parse(route.body, body))
         executed = await self._execute(
             Command(
                 category=route.aggregate.category,
-                subject=asked.subject,
+                subject=intent.subject,
                 aggregate=route.aggregate,
-                decide=asked.decide,
-                needs=asked.needs,
-                begins=asked.begins,
+                decide=intent.decide,
+                needs=intent.needs,
+                begins=intent.begins,
                 expected=expected,
                 idempotency=None if key is None else _idempotency(scope, headers, caller, key, body),
                 actor=caller.sub,
@@ -85,7 +85,7 @@ class CommandEndpoint:
                 answer=partial(
                     answer,
                     thing=route.thing,
-                    location=route.location.replace("{subject}", asked.subject),
+                    location=route.location.replace("{subject}", intent.subject),
                     scope=scope,
                 ),
             )

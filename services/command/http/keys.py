@@ -5,8 +5,8 @@ from starlette.types import Receive, Scope, Send
 
 from services.command.http.bodies import KeyRequest
 from services.command.http.reading import Headers, parse, read_body, require_json
-from services.command.store.engine import CommandStore
 from services.command.store.errors import StoreUnavailableError
+from services.command.store.event_store import EventStore
 from shared.auth import PERSONAL_DATA, Authenticator
 from shared.problems import send_bytes, unavailable
 
@@ -14,7 +14,7 @@ from shared.problems import send_bytes, unavailable
 class PersonalDataKeys:
     """The keys of up to 1000 customers at a time; null for those without one."""
 
-    def __init__(self, store: CommandStore, authenticator: Authenticator) -> None:
+    def __init__(self, store: EventStore, authenticator: Authenticator) -> None:
         self._store = store
         self._authenticator = authenticator
 

@@ -13,7 +13,7 @@ from services.command.http import published
 from services.command.http.commands import COMMANDS
 from services.command.http.endpoint import CommandEndpoint, outcome_counter
 from services.command.http.keys import PersonalDataKeys
-from services.command.store.engine import CommandStore
+from services.command.store.event_store import EventStore
 from shared.api_docs import docs_routes
 from shared.auth import Authenticator
 from shared.problems import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
@@ -58,7 +58,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise Problem(NOT_FOUND, "There is no such page.")
 
 
-def routes(store: CommandStore, authenticator: Authenticator, registry: CollectorRegistry) -> ASGIApp:
+def routes(store: EventStore, authenticator: Authenticator, registry: CollectorRegistry) -> ASGIApp:
     """The router; errors that callers should see are raised as `Problem`."""
     outcomes = outcome_counter(registry)
     by_path: dict[str, dict[str, ASGIApp]] = defaultdict(dict)

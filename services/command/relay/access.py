@@ -95,7 +95,7 @@ def ours(rule: AclBinding, users: Mapping[str, Role]) -> bool:
 async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
     """Create each user's missing rules and remove those of ours that are no longer wanted. Idempotent.
 
-    Raises `ClusterAwayError`, `KafkaException`.
+    Raises `ClusterUnavailableError`, `KafkaException`.
     """
     wanted = {rule for user, role in users.items() for rule in rules(user, role)}
     found = set(await answered(cluster.admin.describe_acls(EVERYTHING, request_timeout=REQUEST_SECONDS)))
@@ -137,7 +137,7 @@ def _told(rule: AclBinding) -> str:
 async def set_passwords(cluster: Cluster, passwords: Mapping[str, SecretStr]) -> None:
     """Set the passwords with which users sign in by SCRAM-SHA-512; previous ones become invalid.
 
-    Raises `ClusterAwayError`, `KafkaException`.
+    Raises `ClusterUnavailableError`, `KafkaException`.
     """
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, SCRAM_ITERATIONS)
     changes: list[UserScramCredentialAlteration] = [

@@ -52,7 +52,7 @@ _librdkafka = logging.getLogger("librdkafka")
 _librdkafka.addFilter(_News())
 
 
-class ClusterAwayError(Exception):
+class ClusterUnavailableError(Exception):
     """No broker answers."""
 
 
@@ -82,7 +82,7 @@ class Cluster:
         """Replace the client on failure: it may ask a dead broker forever; a new one finds the others."""
         try:
             yield
-        except ClusterAwayError:
+        except ClusterUnavailableError:
             self.admin.poll(0)  # delivers what librdkafka logged: the reason
             old = [self.admin]
             self.admin = AdminClient(self._options, logger=_librdkafka)
@@ -122,7 +122,7 @@ class Cluster:
             for place, answer in answers.items():
                 offset = answer.result().offset
                 if offset < 0:  # seen while a broker died; as an offset it would make the topic look new
-                    raise ClusterAwayError(f"{place.topic}/{place.partition} has no leader")
+                    raise ClusterUnavailableError(f"{place.topic}/{place.partition} has no leader")
                 offsets[place.topic][place.partition] = offset
         return offsets
 
@@ -154,7 +154,7 @@ async def _all_done(answers: "Collection[Future[T]]") -> None:
 
 
 async def answered(answer: "Future[T]") -> T:
-    """Await the brokers' answer; raises `TopicMissingError`, `ClusterAwayError`, `KafkaException`."""
+    """Await the brokers' answer; raises `TopicMissingError`, `ClusterUnavailableError`, `KafkaException`."""
     with _translated():
         async with asyncio.timeout(_NEVER_SECONDS):
             return await asyncio.wrap_future(answer)
@@ -165,11 +165,11 @@ def _translated() -> Generator[None, None, None]:
     try:
         yield
     except TimeoutError:
-        raise ClusterAwayError("no broker answers") from None
+        raise ClusterUnavailableError("no broker answers") from None
     except KafkaException as error:
         reason: Any = error.args[0]
         if reason.code() in _MISSING:
             raise TopicMissingError(reason.str()) from None
         if reason.code() in _AWAY:
-            raise ClusterAwayError("no broker answers") from None
+            raise ClusterUnavailableError("no broker answers") from None
         raise

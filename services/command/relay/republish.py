@@ -17,7 +17,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
+from services.command.relay.cluster import Cluster, ClusterUnavailableError, TopicMissingError
 from services.command.relay.connecting import Connection, connect
 from services.command.relay.history import History, HistoryWriter
 from services.command.relay.incarnations import TopicRemadeError
@@ -31,7 +31,14 @@ from shared.telemetry import configure_logging
 from shared.topics import CATEGORIES
 
 _log = logging.getLogger(__name__)
-_FAULTS: Final = (ClusterAwayError, KafkaError, KafkaException, TopicMissingError, TopicRemadeError, OSError)
+_FAULTS: Final = (
+    ClusterUnavailableError,
+    KafkaError,
+    KafkaException,
+    TopicMissingError,
+    TopicRemadeError,
+    OSError,
+)
 
 
 class Republish:
@@ -149,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         asyncio.run(_run(settings, given.topic or CATEGORIES, max(0, given.start - 1)))
     except (*_FAULTS, psycopg.Error) as error:
-        ours = isinstance(error, ClusterAwayError | TopicMissingError | TopicRemadeError)
+        ours = isinstance(error, ClusterUnavailableError | TopicMissingError | TopicRemadeError)
         _log.error("failed; run it again: %s", error if ours else type(error).__name__)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -6,26 +6,23 @@ from typing import Final
 import psycopg
 from confluent_kafka import KafkaException
 
-from services.command.relay.cluster import Cluster, ClusterAwayError
+from services.command.relay.cluster import Cluster, ClusterUnavailableError
 from services.command.relay.connecting import connect
 from services.command.relay.listening import Listener
 from services.command.relay.metrics import RelayMetrics
 from services.command.relay.shard import Shard
 from services.command.relay.shares import Shares
 from services.command.settings import RelaySettings
+from shared.process import collect_rarely, run, serve, stop_signal
 from shared.settings import read_settings
 from shared.telemetry import (
     Observed,
     Operations,
     Readiness,
     RequestMetrics,
-    collect_seldom,
     configure_logging,
     configure_tracing,
     new_registry,
-    run,
-    serve,
-    stop_signal,
 )
 from shared.telemetry.operations import nothing_here
 from shared.topics import CATEGORIES, HEARTBEATS
@@ -38,7 +35,7 @@ def main() -> None:
     settings = read_settings(RelaySettings)
     configure_logging(settings.log_level, settings.log_format, service="relay")
     configure_tracing("relay")
-    collect_seldom()  # a full collection traverses everything imported, 80 ms each time
+    collect_rarely()  # a full collection traverses everything imported, 80 ms each time
     run(_run(settings))
 
 
@@ -71,7 +68,7 @@ async def _run(settings: RelaySettings) -> None:
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 found = await cluster.describe(needed)
-        except (ClusterAwayError, KafkaException, TimeoutError):
+        except (ClusterUnavailableError, KafkaException, TimeoutError):
             return "no broker answers"
         missing = [topic for topic in needed if topic not in found]
         return f"topics are missing: {', '.join(missing)}" if missing else None

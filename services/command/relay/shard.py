@@ -9,7 +9,7 @@ import psycopg
 from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
-from services.command.relay.cluster import Cluster, ClusterAwayError, TopicMissingError
+from services.command.relay.cluster import Cluster, ClusterUnavailableError, TopicMissingError
 from services.command.relay.connecting import Connection, connect
 from services.command.relay.heartbeats import Heartbeats
 from services.command.relay.incarnations import Incarnations, TopicRemadeError, observe
@@ -37,7 +37,7 @@ FAULTS: Final = (
     psycopg.Error,
     KafkaError,
     KafkaException,
-    ClusterAwayError,
+    ClusterUnavailableError,
     TopicMissingError,
     TopicRemadeError,
     BatchRefusedError,
@@ -96,7 +96,9 @@ class Shard:
             error = error.exceptions[0]
         self._failed += 1
         name = type(error).__name__
-        ours = isinstance(error, TopicMissingError | TopicRemadeError | ClusterAwayError | BatchRefusedError)
+        ours = isinstance(
+            error, TopicMissingError | TopicRemadeError | ClusterUnavailableError | BatchRefusedError
+        )
         fault = (
             str(error) if ours else f"{'PostgreSQL' if isinstance(error, psycopg.Error) else 'Kafka'}: {name}"
         )

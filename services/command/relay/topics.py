@@ -20,7 +20,7 @@ from services.command.relay.access import grant, set_passwords
 from services.command.relay.cluster import (
     REQUEST_SECONDS,
     Cluster,
-    ClusterAwayError,
+    ClusterUnavailableError,
     TopicMissingError,
     answered,
 )
@@ -81,7 +81,7 @@ def wanted(topic: Topic, copies: Copies) -> dict[str, str]:
 async def make_topics(cluster: Cluster, partitions: int, copies: Copies = _UNSAID) -> None:
     """Create missing topics and repair drifted configuration. Idempotent.
 
-    Raises `PartitionsChangedError`, `ReplicasChangedError`, `ClusterAwayError`, `KafkaException`,
+    Raises `PartitionsChangedError`, `ReplicasChangedError`, `ClusterUnavailableError`, `KafkaException`,
     `TimeoutError`.
     """
     topics = all_topics(partitions)
@@ -162,7 +162,7 @@ async def prepare(settings: TopicsSettings) -> None:
             try:
                 await observe(connection, cluster)
                 break
-            except (TopicMissingError, ClusterAwayError) as error:
+            except (TopicMissingError, ClusterUnavailableError) as error:
                 why = str(error)  # not every broker knows the new topics yet
             except KafkaException as error:
                 # new partitions may have no leader for a moment
@@ -179,7 +179,12 @@ def main() -> None:
     configure_logging(settings.log_level, settings.log_format, service="topics")
     try:
         asyncio.run(prepare(settings))
-    except (PartitionsChangedError, ReplicasChangedError, ClusterAwayError, TopicMissingError) as error:
+    except (
+        PartitionsChangedError,
+        ReplicasChangedError,
+        ClusterUnavailableError,
+        TopicMissingError,
+    ) as error:
         _log.error("cannot prepare the topics: %s", error)
         raise SystemExit(1) from None
     except (KafkaException, psycopg.Error, TimeoutError) as error:

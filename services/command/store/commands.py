@@ -63,7 +63,7 @@ class VersionMismatch:
     actual: int
 
 
-Decided: TypeAlias = Accepted | Rejected | VersionMismatch
+Outcome: TypeAlias = Accepted | Rejected | VersionMismatch
 
 
 class Answer(NamedTuple):
@@ -102,7 +102,7 @@ class Command(Generic[S]):
     traceparent: str | None
     request_id: str
     received_at: datetime
-    answer: Callable[[Decided], Answer]
+    answer: Callable[[Outcome], Answer]
     stream_id: str = field(init=False)
     """The stream's name in the store."""
 

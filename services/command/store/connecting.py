@@ -14,7 +14,7 @@ Connection = psycopg.AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
 LOCK_TIMEOUT_MS: Final = 50
-PATIENCE_MS: Final = 4000
+LONG_LOCK_TIMEOUT_MS: Final = 4000
 _BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5)
 
 

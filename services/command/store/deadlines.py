@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from services.command.store.pending import Pending
+from services.command.store.pending import PendingCommand
 
 _ANSWER_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
@@ -14,13 +14,13 @@ class Deadlines:
     """Checks deadlines ten times a second: a timer per command cost a twentieth of an order's time."""
 
     def __init__(self) -> None:
-        self._watched: dict[Pending, float] = {}  # in the order of their deadlines
+        self._watched: dict[PendingCommand, float] = {}  # in the order of their deadlines
 
-    def watch(self, pending: Pending) -> None:
+    def watch(self, pending: PendingCommand) -> None:
         """Fail `pending` as unavailable, unless it is answered by its deadline."""
         self._watched[pending] = time.monotonic() + _ANSWER_SECONDS
 
-    def forget(self, pending: Pending) -> None:
+    def forget(self, pending: PendingCommand) -> None:
         """Stop watching `pending`: its caller has the answer, or is gone."""
         self._watched.pop(pending, None)
 

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from services.command.domain.rejections import NotThereError, Rejection
 from services.command.store.codec import encode_event
 from services.command.store.commands import Accepted, Answer, Command, Rejected, VersionMismatch
-from services.command.store.loading import Loaded, Picture
+from services.command.store.loading import BatchContext, LoadedStream
 from services.command.store.personal_data import new_key
 from shared.events import CustomerErased, CustomerRegistered, Event
 from shared.times import rfc3339
@@ -27,7 +27,7 @@ class StoredEvent(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class Verdict:
+class Decision:
     """The outcome of a command: its answer, and what must be stored for it, all or nothing.
 
     `new_key` is a customer's first key, `erases` deletes it. `state` is the stream's after the events.
@@ -50,33 +50,33 @@ class Verdict:
         return bool(self.events) or self.command.idempotency is not None
 
 
-class GuessedError(Exception):
+class UnverifiedFactsError(Exception):
     """The facts must be read before a command is rejected because of them."""
 
 
-def decide(command: Command[Any], picture: Picture, now: datetime) -> Verdict:
+def decide(command: Command[Any], context: BatchContext, now: datetime) -> Decision:
     """Decide on what the store held; the events' time is `now`, or the stream's last if that is later.
 
-    `now` has whole milliseconds. Raises `GuessedError` if a rejection would rest on facts that were not read
-    for this batch.
+    `now` has whole milliseconds. Raises `UnverifiedFactsError` if a rejection would rest on facts that were
+    not read for this batch.
     """
-    loaded = picture.streams[command.stream_id]
+    loaded = context.streams[command.stream_id]
     mismatch = _mismatch(command, loaded.version)
     try:
-        events = command.decide(loaded.state, picture.facts(command))
+        events = command.decide(loaded.state, context.facts(command))
     except Rejection as rejection:
-        if command.stream_id in picture.guessed:
-            raise GuessedError from None
+        if command.stream_id in context.unverified:
+            raise UnverifiedFactsError from None
         # what does not exist is reported as such, whatever version was expected
         if mismatch is not None and not isinstance(rejection, NotThereError):
-            return Verdict(command=command, answer=command.answer(mismatch))
-        return Verdict(command=command, answer=command.answer(Rejected(rejection)))
+            return Decision(command=command, answer=command.answer(mismatch))
+        return Decision(command=command, answer=command.answer(Rejected(rejection)))
     if mismatch is not None:
-        return Verdict(command=command, answer=command.answer(mismatch))
+        return Decision(command=command, answer=command.answer(mismatch))
     accepted = Accepted(loaded.version + len(events), command.subject)
     if not events:
-        return Verdict(command=command, answer=command.answer(accepted))
-    return _to_store(command, events, loaded, picture.keys, command.answer(accepted), now)
+        return Decision(command=command, answer=command.answer(accepted))
+    return _to_store(command, events, loaded, context.keys, command.answer(accepted), now)
 
 
 def _mismatch(command: Command[Any], version: int) -> VersionMismatch | None:
@@ -92,11 +92,11 @@ def _mismatch(command: Command[Any], version: int) -> VersionMismatch | None:
 def _to_store(
     command: Command[Any],
     events: Sequence[Event],
-    loaded: Loaded,
+    loaded: LoadedStream,
     keys: Mapping[str, bytes],
     answer: Answer,
     now: datetime,
-) -> Verdict:
+) -> Decision:
     kinds = set(map(type, events))
     key = keys.get(command.subject)
     fresh = None
@@ -109,7 +109,7 @@ def _to_store(
         state = command.aggregate.evolve(state, event)
         data = encode_event(event, key)
         rows.append(StoredEvent(version, str(uuid7()), type(event).__name__, event.schema_version, data))
-    return Verdict(
+    return Decision(
         command=command,
         answer=answer,
         events=tuple(rows),

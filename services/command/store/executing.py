@@ -18,7 +18,7 @@ from psycopg import sql as composed
 from services.command.store.appending import append
 from services.command.store.codec import MissingKeyError
 from services.command.store.connecting import LOCK_TIMEOUT_MS, Connection
-from services.command.store.deciding import GuessedError, Verdict, decide
+from services.command.store.deciding import Decision, UnverifiedFactsError, decide
 from services.command.store.errors import (
     ContendedError,
     KeyReusedError,
@@ -28,10 +28,10 @@ from services.command.store.errors import (
     is_lock_wait,
     is_passing,
 )
-from services.command.store.known_facts import KnownFacts
-from services.command.store.loading import Picture, load
+from services.command.store.fact_cache import FactCache
+from services.command.store.loading import BatchContext, load
 from services.command.store.metrics import StoreMetrics
-from services.command.store.pending import Pending
+from services.command.store.pending import PendingCommand
 from services.command.store.snapshots import save_snapshots
 from shared.events.upcasting import UnknownEventError
 from shared.telemetry.tracing import is_tracing, start_span
@@ -46,11 +46,11 @@ _log = logging.getLogger(__name__)
 class Leftovers:
     """Commands not answered yet: to be decided `again`, or `locked` out by another session's row lock."""
 
-    again: list[Pending] = field(default_factory=list)
-    locked: list[Pending] = field(default_factory=list)
+    again: list[PendingCommand] = field(default_factory=list)
+    locked: list[PendingCommand] = field(default_factory=list)
 
 
-Pair = tuple[Pending, Verdict]
+Pair = tuple[PendingCommand, Decision]
 
 
 class Executor:
@@ -66,7 +66,7 @@ class Executor:
         metrics: StoreMetrics,
         clock: Callable[[], datetime],
         announce: Callable[[], None],
-        known: KnownFacts,
+        known: FactCache,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     ) -> None:
         self._connection = connection
@@ -76,15 +76,15 @@ class Executor:
         self._announce = announce
         self._lock_timeout_ms = lock_timeout_ms
 
-    async def run(self, batch: Sequence[Pending]) -> Leftovers:
+    async def run(self, batch: Sequence[PendingCommand]) -> Leftovers:
         """Answer each command of `batch`, except those left over. No two may be of one stream."""
         leftovers = Leftovers()
         await self._run(batch, leftovers)
         return leftovers
 
-    async def _run(self, batch: Sequence[Pending], leftovers: Leftovers) -> None:
+    async def _run(self, batch: Sequence[PendingCommand], leftovers: Leftovers) -> None:
         try:
-            picture = await self._load(batch)
+            context = await self._load(batch)
         except Exception as error:
             if self._connection.closed:
                 raise
@@ -98,23 +98,23 @@ class Executor:
         pairs = []
         now = whole_milliseconds(self._clock())
         for pending in batch:
-            if not _settled(pending, picture):
-                verdict = self._decided(pending, picture, now, leftovers)
-                if verdict is not None:
-                    pairs.append((pending, verdict))
+            if not _settled(pending, context):
+                decision = self._decided(pending, context, now, leftovers)
+                if decision is not None:
+                    pairs.append((pending, decision))
         if pairs:
             self._metrics.batch_size.observe(len(pairs))
-            await self._store(pairs, picture, leftovers)
-        await self._save_snapshots(batch, picture)
+            await self._store(pairs, context, leftovers)
+        await self._save_snapshots(batch, context)
 
-    async def _load(self, batch: Sequence[Pending]) -> Picture:
+    async def _load(self, batch: Sequence[PendingCommand]) -> BatchContext:
         attempted = [event_id for pending in batch for event_id in pending.attempts]
         self._known.keep_bounded()
         return await load(self._connection, [pending.command for pending in batch], attempted, self._known)
 
-    async def _save_snapshots(self, batch: Sequence[Pending], picture: Picture) -> None:
+    async def _save_snapshots(self, batch: Sequence[PendingCommand], context: BatchContext) -> None:
         try:
-            await save_snapshots(self._connection, batch, picture)
+            await save_snapshots(self._connection, batch, context)
         except psycopg.Error as error:
             if self._connection.closed:
                 raise
@@ -122,11 +122,11 @@ class Executor:
             _log.info("a snapshot was not saved: %s", type(error).__name__)
 
     def _decided(
-        self, pending: Pending, picture: Picture, now: datetime, leftovers: Leftovers
-    ) -> Verdict | None:
+        self, pending: PendingCommand, context: BatchContext, now: datetime, leftovers: Leftovers
+    ) -> Decision | None:
         try:
-            verdict = decide(pending.command, picture, now)
-        except GuessedError:  # the facts must be read first
+            decision = decide(pending.command, context, now)
+        except UnverifiedFactsError:  # the facts must be read first
             self._again(pending, "stale", leftovers)
             return None
         except MissingKeyError:  # erased between two reads; or a restore lacked the keys
@@ -136,47 +136,47 @@ class Executor:
             _log.exception("a decision failed")
             pending.fail(error)
             return None
-        if verdict.writes:
-            return verdict
-        pending.succeed(verdict.answer)
+        if decision.writes:
+            return decision
+        pending.succeed(decision.answer)
         return None
 
-    async def _store(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
+    async def _store(self, pairs: Sequence[Pair], context: BatchContext, leftovers: Leftovers) -> None:
         started, began_ns = time.perf_counter(), time.time_ns()
         try:
-            losses = await append(self._connection, [verdict for _, verdict in pairs], picture)
+            conflicts = await append(self._connection, [decision for _, decision in pairs], context)
         except psycopg.Error as error:
             if self._connection.closed:
-                for pending, verdict in pairs:
-                    pending.remember_attempt(verdict)
+                for pending, decision in pairs:
+                    pending.remember_attempt(decision)
                 raise
             if len(pairs) > 1:
-                await self._store_halves(pairs, picture, leftovers)
+                await self._store_halves(pairs, context, leftovers)
             else:
                 self._give_up(pairs[0][0], error, leftovers)
             return
         self._metrics.append_seconds.observe(time.perf_counter() - started)
         stored = False
         tracing = is_tracing()
-        for index, (pending, verdict) in enumerate(pairs):
-            loss = losses.get(index)
-            if loss is None:
-                if verdict.events:
+        for index, (pending, decision) in enumerate(pairs):
+            conflict = conflicts.get(index)
+            if conflict is None:
+                if decision.events:
                     stored = True
                     if tracing:
-                        _trace(verdict, began_ns)
-                pending.succeed(verdict.answer)
+                        _trace(decision, began_ns)
+                pending.succeed(decision.answer)
             else:
-                self._again(pending, loss, leftovers)
+                self._again(pending, conflict, leftovers)
         if stored:
             self._announce()
 
-    async def _store_halves(self, pairs: Sequence[Pair], picture: Picture, leftovers: Leftovers) -> None:
+    async def _store_halves(self, pairs: Sequence[Pair], context: BatchContext, leftovers: Leftovers) -> None:
         """Isolate the commands that fail; a short lock timeout keeps the rest from waiting with them."""
         middle = len(pairs) // 2
         await self._set_lock_timeout(min(_SPLIT_LOCK_TIMEOUT_MS, self._lock_timeout_ms))
-        await self._store(pairs[:middle], picture, leftovers)
-        await self._store(pairs[middle:], picture, leftovers)
+        await self._store(pairs[:middle], context, leftovers)
+        await self._store(pairs[middle:], context, leftovers)
         await self._set_lock_timeout(self._lock_timeout_ms)
 
     async def _set_lock_timeout(self, milliseconds: int) -> None:
@@ -185,7 +185,7 @@ class Executor:
         )
 
     def _again(
-        self, pending: Pending, reason: str, leftovers: Leftovers, in_the_end: StoreError | None = None
+        self, pending: PendingCommand, reason: str, leftovers: Leftovers, in_the_end: StoreError | None = None
     ) -> None:
         self._metrics.losses.labels(reason).inc()
         self._known.forget(pending.command.needs)
@@ -196,7 +196,7 @@ class Executor:
             _log.warning("gave up on a command after %d tries: %s", pending.tries, reason)
             pending.fail(in_the_end or ContendedError())
 
-    def _give_up(self, pending: Pending, error: Exception, leftovers: Leftovers) -> None:
+    def _give_up(self, pending: PendingCommand, error: Exception, leftovers: Leftovers) -> None:
         """Handle `error` of a single command, of which nothing was stored."""
         if isinstance(error, psycopg.Error) and is_lock_wait(error):
             self._metrics.lock_waits.inc()
@@ -215,9 +215,9 @@ class Executor:
             pending.fail(error)
 
 
-def _trace(verdict: Verdict, began_ns: int) -> None:
+def _trace(decision: Decision, began_ns: int) -> None:
     """Trace the round trip and commit that made the events durable; the whole batch shared it."""
-    command = verdict.command
+    command = decision.command
     attributes = {
         "db.system.name": "postgresql",
         "db.operation.name": "INSERT",
@@ -229,14 +229,14 @@ def _trace(verdict: Verdict, began_ns: int) -> None:
         span.end()
 
 
-def _settled(pending: Pending, picture: Picture) -> bool:
+def _settled(pending: PendingCommand, context: BatchContext) -> bool:
     """Whether it was answered before: by an attempt whose outcome was unknown, or under the same key."""
     for event_id, answer in pending.attempts.items():
-        if event_id in picture.stored_events:
+        if event_id in context.stored_events:
             pending.succeed(answer)
             return True
     key = pending.command.idempotency
-    remembered = None if key is None else picture.remembered.get((key.user_id, key.key))
+    remembered = None if key is None else context.remembered.get((key.user_id, key.key))
     if key is None or remembered is None:
         return False
     # an erased customer's fingerprints are truncated: what is left must match

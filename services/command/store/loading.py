@@ -9,12 +9,12 @@ from services.command.domain.facts import Facts, ProductFact
 from services.command.store.codec import decode_event, decode_state
 from services.command.store.commands import NO_NEEDS, Answer, Command
 from services.command.store.connecting import Connection
-from services.command.store.known_facts import KnownFacts
+from services.command.store.fact_cache import FactCache
 from services.command.store.sql import sql
 from shared.money import Money
 
 
-class Loaded(NamedTuple):
+class LoadedStream(NamedTuple):
     """One stream: its state, version (0: there is none), last event's time, and number of events replayed."""
 
     state: Any
@@ -32,16 +32,16 @@ class Remembered:
 
 
 @dataclass(slots=True)
-class Picture:
+class BatchContext:
     """What the store held for a batch."""
 
-    streams: dict[str, Loaded] = field(default_factory=dict)
+    streams: dict[str, LoadedStream] = field(default_factory=dict)
     products: dict[str, tuple[ProductFact, int]] = field(default_factory=dict)
     customers: dict[str, tuple[bool, int]] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     remembered: dict[tuple[str, str], Remembered] = field(default_factory=dict)
     stored_events: set[str] = field(default_factory=set)
-    guessed: set[str] = field(default_factory=set)
+    unverified: set[str] = field(default_factory=set)
     """Streams whose commands are decided on facts read earlier."""
 
     def facts(self, command: Command[Any]) -> Facts:
@@ -56,18 +56,18 @@ async def load(
     connection: Connection,
     commands: Sequence[Command[Any]],
     attempted: Sequence[str],
-    known: KnownFacts | None = None,
-) -> Picture:
+    known: FactCache | None = None,
+) -> BatchContext:
     """Read streams, facts, personal data keys and idempotency records of `commands`.
 
     `attempted` are ids of events that may have been stored by a commit whose response was lost. `known` facts
     are not read again; if nothing else is needed either, the store is not queried at all.
     """
-    picture = Picture()
-    known = known or KnownFacts()
-    unsure = _guess(picture, commands, known)
-    picture.streams.update(
-        (command.stream_id, Loaded(command.aggregate.initial, 0, None, 0))
+    context = BatchContext()
+    known = known or FactCache()
+    unsure = _guess(context, commands, known)
+    context.streams.update(
+        (command.stream_id, LoadedStream(command.aggregate.initial, 0, None, 0))
         for command in commands
         if command.begins
     )
@@ -77,7 +77,7 @@ async def load(
     people = sorted(command.subject for command in by_stream.values() if command.category == "customers")
     idempotent = [command.idempotency for command in commands if command.idempotency is not None]
     if not (by_stream or products or customers or idempotent or attempted):
-        return picture
+        return context
     async with connection.pipeline():
         streams = by_stream and await connection.execute(
             sql("load_streams"),
@@ -98,15 +98,15 @@ async def load(
         stored = attempted and await connection.execute(sql("find_events"), {"ids": list(attempted)})
     for name, title, cents, available, version in await _rows(found_products):
         fact = ProductFact(name=title, price=Money(cents), available=available)
-        picture.products[name] = known.products[name] = (fact, version)
+        context.products[name] = known.products[name] = (fact, version)
     for name, registered, version in await _rows(found_customers):
-        picture.customers[name] = known.customers[name] = (registered, version)
-    picture.keys.update(await _rows(keys))
+        context.customers[name] = known.customers[name] = (registered, version)
+    context.keys.update(await _rows(keys))
     for user, key, fingerprint, status, body, location in await _rows(remembered):
-        picture.remembered[user, key] = Remembered(fingerprint, Answer(status, body, location))
-    picture.stored_events.update(str(event_id) for (event_id,) in await _rows(stored))
-    _rebuild(picture, by_stream, await _rows(streams))
-    return picture
+        context.remembered[user, key] = Remembered(fingerprint, Answer(status, body, location))
+    context.stored_events.update(str(event_id) for (event_id,) in await _rows(stored))
+    _rebuild(context, by_stream, await _rows(streams))
+    return context
 
 
 async def _rows(cursor: Any) -> list[Any]:
@@ -114,7 +114,7 @@ async def _rows(cursor: Any) -> list[Any]:
     return await cursor.fetchall() if cursor else []
 
 
-def _guess(picture: Picture, commands: Sequence[Command[Any]], known: KnownFacts) -> list[Command[Any]]:
+def _guess(context: BatchContext, commands: Sequence[Command[Any]], known: FactCache) -> list[Command[Any]]:
     """Fill in the facts that are known; returns the commands that need others too."""
     unsure = []
     for command in commands:
@@ -124,29 +124,31 @@ def _guess(picture: Picture, commands: Sequence[Command[Any]], known: KnownFacts
         if not known.cover(needs):
             unsure.append(command)
             continue
-        picture.guessed.add(command.stream_id)
+        context.unverified.add(command.stream_id)
         for name in needs.products:
-            picture.products[name] = known.products[name]
+            context.products[name] = known.products[name]
         if needs.customer is not None:
-            picture.customers[needs.customer] = known.customers[needs.customer]
+            context.customers[needs.customer] = known.customers[needs.customer]
     return unsure
 
 
-def _rebuild(picture: Picture, commands: Mapping[str, Command[Any]], rows: Iterable[Sequence[Any]]) -> None:
+def _rebuild(
+    context: BatchContext, commands: Mapping[str, Command[Any]], rows: Iterable[Sequence[Any]]
+) -> None:
     """Fold each stream's events, which arrive together and in order, onto its snapshot."""
     for stream_id, snapshot_version, state, snapshot_at, version, kind, schema, data, at in rows:
         command = commands[stream_id]
-        key = picture.keys.get(command.subject) if command.category == "customers" else None
-        before = picture.streams.get(stream_id)
+        key = context.keys.get(command.subject) if command.category == "customers" else None
+        before = context.streams.get(stream_id)
         if before is None:
             start = command.aggregate.initial
             if snapshot_version is not None:
                 start = command.aggregate.load(decode_state(state, key))
-            before = Loaded(start, snapshot_version or 0, snapshot_at, 0)
+            before = LoadedStream(start, snapshot_version or 0, snapshot_at, 0)
         if version is None:
-            picture.streams[stream_id] = before
+            context.streams[stream_id] = before
             continue
         event = decode_event(kind, schema, data, key)
-        picture.streams[stream_id] = Loaded(
+        context.streams[stream_id] = LoadedStream(
             command.aggregate.evolve(before.state, event), version, at, before.replayed + 1
         )

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.command.store.commands import Answer, Command, Executed
-from services.command.store.deciding import Verdict
+from services.command.store.deciding import Decision
 from services.command.store.errors import StoreUnavailableError
 
 
 @dataclass(slots=True, eq=False)
-class Pending:
+class PendingCommand:
     """A waiting command, its attempts so far, and the future its caller awaits."""
 
     command: Command[Any]
@@ -19,10 +19,10 @@ class Pending:
     attempts: dict[str, Answer] = field(default_factory=dict)
     """First event id of each attempt whose outcome is unknown, and what it would have answered."""
 
-    def remember_attempt(self, verdict: Verdict) -> None:
+    def remember_attempt(self, decision: Decision) -> None:
         """The response to an append was lost: its events may be stored."""
-        if verdict.events:
-            self.attempts[verdict.events[0].event_id] = verdict.answer
+        if decision.events:
+            self.attempts[decision.events[0].event_id] = decision.answer
 
     def succeed(self, answer: Answer, *, replayed: bool = False) -> None:
         """Answer the caller, if it is still waiting."""

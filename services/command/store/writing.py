@@ -9,8 +9,9 @@ from typing import Final
 import psycopg
 from psycopg_pool import PoolTimeout
 
+from services.command.store.command_queue import CommandQueue
 from services.command.store.connecting import (
-    PATIENCE_MS,
+    LONG_LOCK_TIMEOUT_MS,
     Connection,
     Pool,
     backend_of,
@@ -21,32 +22,31 @@ from services.command.store.connecting import (
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
 from services.command.store.metrics import StoreMetrics
-from services.command.store.pending import Pending
-from services.command.store.waiting import Waiting
+from services.command.store.pending import PendingCommand
 
 BATCH: Final = 256
 _BATCH_SECONDS: Final = 12.0
 _log = logging.getLogger(__name__)
 
 
-class Writer:
+class BatchWriter:
     """Executes batches, one after another; survives the loss of its connection."""
 
     def __init__(
         self,
         url: str,
-        waiting: Waiting,
-        patience: "Patience",
+        queue: CommandQueue,
+        lock_waiter: "LockWaiter",
         executor: Callable[[Connection], Executor],
         metrics: StoreMetrics,
     ) -> None:
         self._url = url
-        self._waiting = waiting
-        self._patience = patience
+        self._queue = queue
+        self._lock_waiter = lock_waiter
         self._executor = executor
         self._metrics = metrics
         self._lost: tuple[int, str] | None = None
-        self._orphans: list[Pending] = []
+        self._orphans: list[PendingCommand] = []
         self.connected = False
 
     async def run(self) -> None:
@@ -73,7 +73,7 @@ class Writer:
         if self._lost is not None:
             await end_backend(connection, self._lost)
             self._lost = None
-        self._waiting.release(self._orphans, again=self._orphans)
+        self._queue.release(self._orphans, again=self._orphans)
         self._orphans = []
         self.connected = True
 
@@ -81,8 +81,8 @@ class Writer:
         executor = self._executor(connection)
         backend = backend_of(connection)
         while True:
-            batch = await self._waiting.take(BATCH)
-            self._metrics.waiting.set(len(self._waiting))
+            batch = await self._queue.take(BATCH)
+            self._metrics.waiting.set(len(self._queue))
             try:
                 async with asyncio.timeout(_BATCH_SECONDS):
                     left = await executor.run(batch)
@@ -92,34 +92,36 @@ class Writer:
                 self._orphans = list(batch)
                 raise
             for pending in left.locked:
-                self._patience.wait_for(pending)
+                self._lock_waiter.wait_for(pending)
             stuck = set(map(id, left.locked))
             done = [pending for pending in batch if id(pending) not in stuck] if stuck else batch
-            self._waiting.release(done, again=left.again)
+            self._queue.release(done, again=left.again)
 
 
-class Patience:
+class LockWaiter:
     """Waits for other sessions' row locks, each command alone, so that no other has to wait with it."""
 
-    def __init__(self, pool: Pool, waiting: Waiting, executor: Callable[[Connection, int], Executor]) -> None:
+    def __init__(
+        self, pool: Pool, queue: CommandQueue, executor: Callable[[Connection, int], Executor]
+    ) -> None:
         self._pool = pool
-        self._waiting = waiting
+        self._queue = queue
         self._executor = executor
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def wait_for(self, pending: Pending) -> None:
+    def wait_for(self, pending: PendingCommand) -> None:
         """Execute `pending` with a longer, but still bounded, wait for the lock."""
         task = asyncio.create_task(self._execute(pending), name="locked-out command")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _execute(self, pending: Pending) -> None:
-        again: Sequence[Pending] = [pending]
+    async def _execute(self, pending: PendingCommand) -> None:
+        again: Sequence[PendingCommand] = [pending]
         backend = None
         try:
             async with self._pool.connection() as connection:
                 backend = backend_of(connection)
-                left = await self._executor(connection, PATIENCE_MS).run([pending])
+                left = await self._executor(connection, LONG_LOCK_TIMEOUT_MS).run([pending])
             again = left.again
             for stuck in left.locked:
                 stuck.fail(StoreUnavailableError())
@@ -127,7 +129,7 @@ class Patience:
             if backend is not None:
                 await self._end(backend)
         finally:
-            self._waiting.release([pending], again=again)
+            self._queue.release([pending], again=again)
 
     async def _end(self, backend: tuple[int, str]) -> None:
         for tries in count():

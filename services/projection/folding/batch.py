@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.projection.folding.customers import CustomersFolder
-from services.projection.folding.folder import Folder
+from services.projection.folding.customers import CustomersProjection
 from services.projection.folding.parking import Letter, Marks, Parked, why
 from services.projection.folding.reading import Reading
+from services.projection.folding.topic_projection import TopicProjection
 from services.projection.read_models.incoming import Incoming
 from services.projection.records import Record, digest, read, stream_of
 from shared.events import CustomerErased
@@ -27,9 +27,9 @@ class Hole:
 
 @dataclass(slots=True)
 class Fold:
-    """Folds records into `folder`. Without `refetched` holes are only found, with it filled or parked."""
+    """Folds records into `projection`. Without `refetched` holes are only found, with it filled or parked."""
 
-    folder: Folder
+    projection: TopicProjection
     known: Marks
     refetched: Refetched | None = None
     marks: dict[str, Parked] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Fold:
             self._unreadable(record, reading.reason)
             return
         subject, version = incoming.subject, incoming.version
-        stored = self.folder.version_of(subject)
+        stored = self.projection.version_of(subject)
         mark = self._mark(subject)
         if version <= stored:
             self.repeats += 1
@@ -64,16 +64,16 @@ class Fold:
         """A customer is erased at once, also when the event is parked."""
         if not isinstance(incoming.event, CustomerErased):
             return
-        parked = self.folder.version_of(incoming.subject) < incoming.version
-        if parked and isinstance(self.folder, CustomersFolder):
-            self.folder.forget(incoming.subject)
+        parked = self.projection.version_of(incoming.subject) < incoming.version
+        if parked and isinstance(self.projection, CustomersProjection):
+            self.projection.forget(incoming.subject)
 
     def _mark(self, subject: str) -> Parked | None:
         return self.marks.get(subject) or self.known.get(subject)
 
     def _apply(self, record: Record, incoming: Incoming[Any]) -> bool:
         try:
-            self.folder.apply(incoming)
+            self.projection.apply(incoming)
         except Exception as error:  # whatever it is, this event cannot be used
             self._park(record, incoming.version, why(error))
             return False
@@ -98,28 +98,28 @@ class Fold:
         if self._apply_refetched(subject, version - 1) == version - 1:
             self._apply(record, incoming)
             return
-        missing = self.folder.version_of(subject) + 1
+        missing = self.projection.version_of(subject) + 1
         self._park(record, version, f"version {missing} is missing", hole=True)
 
     def _go_on(self, subject: str, mark: Parked) -> None:
         """The version that was missing has come: those that were parked behind it come out of the topic."""
-        if self.folder.version_of(subject) < mark.last_version:
+        if self.projection.version_of(subject) < mark.last_version:
             if self.refetched is None:
-                self.holes.append(Hole(subject, self.folder.version_of(subject) + 1, mark.last_version))
+                self.holes.append(Hole(subject, self.projection.version_of(subject) + 1, mark.last_version))
                 return
             self._apply_refetched(subject, mark.last_version)
-        if self.folder.version_of(subject) >= mark.last_version:
+        if self.projection.version_of(subject) >= mark.last_version:
             self.marks[subject] = replace(mark, open=False)
 
     def _apply_refetched(self, subject: str, last: int) -> int:
         """Apply what was refetched, up to that version; the version reached."""
         assert self.refetched is not None
-        while (version := self.folder.version_of(subject)) < last:
+        while (version := self.projection.version_of(subject)) < last:
             record = self.refetched.get((subject, version + 1))
             if record is None:
                 break
             try:
-                self.folder.apply(read(record))
+                self.projection.apply(read(record))
             except Exception as error:  # whatever it is, this event cannot be used
                 self._park(record, version + 1, why(error))
                 break
@@ -133,7 +133,7 @@ class Fold:
         if mark is not None and found in mark.unreadable:
             self.repeats += 1
             return
-        last = self.folder.version_of(subject)
+        last = self.projection.version_of(subject)
         if mark is not None and mark.open:
             last = max(last, mark.last_version)
         self._park(record, last + 1, reason)

@@ -2,7 +2,7 @@
 
 import bson
 
-from services.projection.folding.folder import Documents, Encoded, Writes
+from services.projection.folding.topic_projection import Documents, Encoded, Writes
 from services.projection.read_models import customers
 from services.projection.read_models.customers import Reveal
 from services.projection.read_models.incoming import Document, Incoming
@@ -10,7 +10,7 @@ from shared.documents import CUSTOMERS
 from shared.events import CustomerErased, CustomerEvent
 
 
-class CustomersFolder:
+class CustomersProjection:
     """The documents of the customers in a batch."""
 
     def __init__(self, stored: Documents, reveal: Reveal) -> None:

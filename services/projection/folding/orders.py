@@ -6,7 +6,7 @@ from typing import Final
 import bson
 from bson.raw_bson import RawBSONDocument
 
-from services.projection.folding.folder import Documents, Encoded, Writes
+from services.projection.folding.topic_projection import Documents, Encoded, Writes
 from services.projection.read_models import (
     customer_summaries,
     daily_sales,
@@ -28,7 +28,7 @@ def _fits(event: OrderCreated) -> None:
         raise OverflowError("an amount is too large")
 
 
-class OrdersFolder:
+class OrdersProjection:
     """Each order is encoded once per version, for its document, its history and the feed alike."""
 
     def __init__(self, stored: Documents, at: datetime, *, live: bool) -> None:

@@ -2,14 +2,14 @@
 
 import bson
 
-from services.projection.folding.folder import Documents, Encoded, Writes
+from services.projection.folding.topic_projection import Documents, Encoded, Writes
 from services.projection.read_models import products
 from services.projection.read_models.incoming import Document, Incoming
 from shared.documents import PRODUCTS
 from shared.events import ProductEvent
 
 
-class ProductsFolder:
+class ProductsProjection:
     """The documents of the products in a batch."""
 
     def __init__(self, stored: Documents) -> None:

@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 
 from services.projection.faults import FencedError, HaltedError, TransientError
 from services.projection.kafka.backlog import Backlog
-from services.projection.kafka.sameness import Sameness
+from services.projection.kafka.topic_identity import TopicIdentity
 from services.projection.metrics import ProjectionMetrics
 from services.projection.records import Record
 from services.projection.store.checkpoints import Checkpoint, Place
@@ -80,7 +80,7 @@ class Partition:
         self._verify = False
         self._from_beginning = False
         self._told = ""
-        self._sameness = Sameness()
+        self._identity = TopicIdentity()
         self._base: Checkpoint | None = None
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class Partition:
 
     def hear(self, incarnation: str) -> None:
         """Take the relay's word for which topic this is: its records may tell nothing, or none may come."""
-        if self._accepting and self._base is not None and self._sameness.is_news(self._base, incarnation):
+        if self._accepting and self._base is not None and self._identity.is_news(self._base, incarnation):
             self._told, self._from_beginning, self._out_of_step = incarnation, True, True
             self._count_restart("the topic was made anew, or nothing of ours was read in it yet")
             self._drop()
@@ -219,7 +219,7 @@ class Partition:
         try:
             if self._verify:
                 self._verify = False
-                if not self._sameness.stands(self._base, records.pop(0)):
+                if not self._identity.stands(self._base, records.pop(0)):
                     self._begin_again("another record stands at the checkpoint")
             if records:
                 await self._apply(records)
@@ -231,7 +231,7 @@ class Partition:
 
     async def _apply(self, records: Sequence[Record]) -> None:
         assert self._base is not None
-        if not self._sameness.continues(self._base, records):
+        if not self._identity.continues(self._base, records):
             self._begin_again("the topic was made anew")
         try:
             self._base = await self._applying.apply(self.place, self._base, records)

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from bson.raw_bson import RawBSONDocument
 
-from services.projection.folding.folder import Encoded, Writes
+from services.projection.folding.topic_projection import Encoded, Writes
 from services.projection.read_models import customer_summaries, daily_sales, product_sales
 from services.projection.read_models.additions import Additions
 from services.projection.store.connecting import Row

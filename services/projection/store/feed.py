@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from services.projection.folding.folder import Encoded
+from services.projection.folding.topic_projection import Encoded
 from services.projection.store.connecting import Mongo, translated
 from shared.documents import FEED, versions_of
 

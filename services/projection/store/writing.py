@@ -11,8 +11,8 @@ from bson.codec_options import CodecOptions
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from services.projection.faults import FencedError, HaltedError, TransientError
-from services.projection.folding.folder import Documents, Writes
 from services.projection.folding.parking import Parked
+from services.projection.folding.topic_projection import Documents, Writes
 from services.projection.store import marks
 from services.projection.store.changes import changes
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Passed, Place
@@ -67,7 +67,7 @@ class _ToldError(FencedError):
     """The feed holds an event of the batch already."""
 
 
-class Writer:
+class DocumentWriter:
     """Reads and writes the documents of one generation."""
 
     def __init__(self, mongo: Mongo, generation: str) -> None:

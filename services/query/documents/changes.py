@@ -16,7 +16,12 @@ from motor.motor_asyncio import AsyncIOMotorClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
 from services.query.documents.connecting import RAW, Connection, Pipeline
-from services.query.documents.errors import CannotResumeError, DocumentsAwayError, translated, unresumable
+from services.query.documents.errors import (
+    CannotResumeError,
+    DocumentsUnavailableError,
+    translated,
+    unresumable,
+)
 
 _MOST: Final = 500
 _FEW: Final = 50
@@ -96,7 +101,7 @@ class ChangeStream:
             # a forged position fails in many ways, one of our own only if it is too old
             if self._exact or unresumable(error):
                 raise CannotResumeError from error
-            raise DocumentsAwayError(type(error).__name__) from error
+            raise DocumentsUnavailableError(type(error).__name__) from error
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -104,7 +109,7 @@ class ChangeStream:
         assert self._session is not None
         # if this fails, the server closes the cursor by itself
         with suppress(PyMongoError):
-            if self._cursor and not isinstance(error, DocumentsAwayError):
+            if self._cursor and not isinstance(error, DocumentsUnavailableError):
                 kill = {"killCursors": "$cmd.aggregate", "cursors": [self._cursor]}
                 await self._connection.following.command(kill, session=self._session)
         await self._session.end_session()
@@ -127,7 +132,7 @@ class ChangeStream:
         except OperationFailure as error:
             if unresumable(error):
                 raise CannotResumeError from error
-            raise DocumentsAwayError(type(error).__name__) from error
+            raise DocumentsUnavailableError(type(error).__name__) from error
 
     async def _ask(self, command: dict[str, Any], batch: str) -> Changes:
         began = time.monotonic()

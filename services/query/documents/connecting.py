@@ -70,7 +70,7 @@ class Connection:
         self._following.close()
 
     async def aggregate(self, collection: str, pipeline: Pipeline, *, lasting: bool = False) -> list[Row]:
-        """All results of the pipeline; `DocumentsAwayError` if it takes too long or fails temporarily.
+        """All results of the pipeline; `DocumentsUnavailableError` if it takes too long or fails temporarily.
 
         With `lasting`, no crash or election can roll back what is read (a majority has it in its journal).
         """

@@ -18,11 +18,11 @@ class DocumentsError(Exception):
     """The documents cannot be read."""
 
 
-class DocumentsAwayError(DocumentsError):
+class DocumentsUnavailableError(DocumentsError):
     """The documents are temporarily unavailable."""
 
 
-class NoReadModelsError(DocumentsAwayError):
+class NoReadModelsError(DocumentsUnavailableError):
     """No generation of read models is live yet."""
 
 
@@ -37,13 +37,13 @@ def translated() -> Generator[None, None, None]:
         yield
     except OperationFailure as error:
         if error.code in _TRANSIENT or isinstance(error, ExecutionTimeout):
-            raise DocumentsAwayError(type(error).__name__) from error
+            raise DocumentsUnavailableError(type(error).__name__) from error
         raise
     except (ConnectionFailure, TimeoutError) as error:
-        raise DocumentsAwayError(type(error).__name__) from error
+        raise DocumentsUnavailableError(type(error).__name__) from error
     except PyMongoError as error:
         if error.timeout:
-            raise DocumentsAwayError(type(error).__name__) from error
+            raise DocumentsUnavailableError(type(error).__name__) from error
         raise
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from services.query.documents.connecting import Connection, Row
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.documents.orders import aware
 from shared.documents import CHECKPOINTS, HEARTBEATS
 from shared.freshness import NEVER, Checkpoint, Heartbeat, credible, fresh_as_of
@@ -66,7 +66,7 @@ class Freshness:
             try:
                 await self._look()
                 failing = False
-            except DocumentsAwayError as error:
+            except DocumentsUnavailableError as error:
                 if not failing:
                     _log.warning("freshness cannot be determined: %s", error)
                 failing = True

@@ -7,7 +7,7 @@ from typing import Any, Final, Self, TypeVar
 import bson
 
 from services.query.documents.connecting import Connection, Pipeline, Row, Stage
-from services.query.documents.errors import DocumentsAwayError, NoReadModelsError
+from services.query.documents.errors import DocumentsUnavailableError, NoReadModelsError
 from shared.documents import GENERATIONS, LIVE, collection
 
 _TRIES: Final = 4
@@ -64,7 +64,7 @@ class LiveGeneration:
             await self.latest()
         except NoReadModelsError:
             return "it holds no read models yet"
-        except DocumentsAwayError:
+        except DocumentsUnavailableError:
             return "it does not answer"
         return None
 
@@ -101,7 +101,7 @@ class LiveGeneration:
             if self._learn([decode(row) for row in rows[-1:]]) == pointer:
                 rows.pop()
                 return rows
-        raise DocumentsAwayError("the live generation keeps changing")
+        raise DocumentsUnavailableError("the live generation keeps changing")
 
     def _learn(self, rows: Sequence[Mapping[str, Any]]) -> Pointer:
         if not rows or "generation" not in rows[0]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from services.query.documents.connecting import Pipeline, Row, Stage
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.documents.generations import LiveGeneration, Named
 from services.query.documents.orders import aware, customer_of, order_of, with_customer
 from services.query.documents.shapes import HistoryEntry, Order
@@ -35,7 +35,7 @@ class History:
             # a scan that yields while a transaction of two events commits may miss the first of them
             if [row["version"] for row in rows] == list(range(1, len(rows) + 1)):
                 return [_entry(row) for row in rows]
-        raise DocumentsAwayError("the history changed while it was read")
+        raise DocumentsUnavailableError("the history changed while it was read")
 
     async def at_version(self, order_id: str, version: int) -> tuple[str | None, Order | None]:
         """The order's customer and the order as of that version; None for what does not exist."""

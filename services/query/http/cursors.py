@@ -6,9 +6,9 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
+from services.query.checksums import with_checksum, without_checksum
 from services.query.documents.shapes import PageKey
 from services.query.http.problems import INVALID_CURSOR
-from services.query.sealing import opened, sealed
 from shared.auth import valid_id
 from shared.problems import Problem
 
@@ -54,11 +54,11 @@ def product_key(cursor: str) -> str:
 
 
 def _pack(*parts: str | int) -> str:
-    return sealed(orjson.dumps(parts))
+    return with_checksum(orjson.dumps(parts))
 
 
 def _unpack(cursor: str) -> Sequence[Any]:
-    content = opened(cursor, _LONGEST)
+    content = without_checksum(cursor, _LONGEST)
     if content is None:
         refuse()
     try:

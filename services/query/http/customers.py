@@ -5,7 +5,7 @@ from typing import Any
 from services.query.arrivals import Arrivals, Kind
 from services.query.documents.customers import Customers
 from services.query.documents.shapes import CustomerSummary
-from services.query.http.endpoint import Asked
+from services.query.http.endpoint import QueryRequest
 from services.query.http.parameters import wait_seconds
 from services.query.http.problems import CUSTOMER_NOT_FOUND
 from services.query.http.waiting import at_least
@@ -20,21 +20,21 @@ class CustomerQueries:
         self._customers = customers
         self._arrivals = arrivals
 
-    async def summary(self, asked: Asked) -> dict[str, Any]:
+    async def summary(self, request: QueryRequest) -> dict[str, Any]:
         """A customer and the totals of its orders."""
-        customer_id = asked.path["customerId"]
-        least = asked.parameters.version("minVersion")
-        asked.parameters.refuse_misfits()
-        allowed = asked.caller.is_staff or asked.caller.sub == customer_id
+        customer_id = request.path["customerId"]
+        least = request.parameters.version("minVersion")
+        request.parameters.raise_if_invalid()
+        allowed = request.caller.is_staff or request.caller.sub == customer_id
 
         async def read() -> CustomerSummary | None:
             return await self._customers.summary(customer_id) if allowed else None
 
         if least is not None:
-            asked.waited = wait_seconds(asked.scope)
+            request.waited = wait_seconds(request.scope)
             of: tuple[Kind, str] = ("customers", customer_id)
             found = await at_least(
-                read, least, asked.waited, self._arrivals, of, asked.receive, asked.begin_reading
+                read, least, request.waited, self._arrivals, of, request.receive, request.begin_reading
             )
             return summary_json(found)
         summary = await read()

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.http.answering import Lag, Reading, Representation, answer, representation, with_lag
 from services.query.http.parameters import Parameters
 from services.query.http.waiting import ClientGoneError
@@ -14,7 +14,7 @@ from shared.auth import Authenticator, Principal
 from shared.problems import Problem, require_reading, unavailable
 
 
-class Asked:
+class QueryRequest:
     """A request for a representation. `waited` is the `Prefer: wait` that was honoured."""
 
     def __init__(self, caller: Principal, scope: Scope, receive: Receive, reading: Reading) -> None:
@@ -42,7 +42,7 @@ class Asked:
         return found
 
 
-Query = Callable[[Asked], Awaitable[dict[str, Any] | Representation]]
+Query = Callable[[QueryRequest], Awaitable[dict[str, Any] | Representation]]
 """Returns the result as plain JSON values or ready to send, or raises a `Problem`."""
 
 
@@ -57,14 +57,14 @@ class QueryEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
         caller = await self._authenticator.authenticate(scope)
-        asked = Asked(caller, scope, receive, self._reading)
+        request = QueryRequest(caller, scope, receive, self._reading)
         try:
-            found = await self._query(asked)
-        except DocumentsAwayError:
+            found = await self._query(request)
+        except DocumentsUnavailableError:
             raise with_lag(unavailable("The documents are unavailable."), self._reading()) from None
         except Problem as problem:
             if problem.kind.status == 404:
-                with_lag(problem, asked.lag)
+                with_lag(problem, request.lag)
             elif problem.kind.status == 503:  # it describes no document, and may come after a long wait
                 with_lag(problem, self._reading())
             raise
@@ -72,4 +72,4 @@ class QueryEndpoint:
             return
         if isinstance(found, dict):
             found = representation(found)
-        await answer(scope, send, found, asked.lag, asked.waited)
+        await answer(scope, send, found, request.lag, request.waited)

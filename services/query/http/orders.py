@@ -11,7 +11,7 @@ from services.query.documents.orders import Orders
 from services.query.documents.shapes import HistoryEntry, Order, PageKey
 from services.query.http.answering import Representation, representation
 from services.query.http.cursors import after_order, order_key
-from services.query.http.endpoint import Asked
+from services.query.http.endpoint import QueryRequest
 from services.query.http.parameters import wait_seconds
 from services.query.http.problems import ORDER_NOT_FOUND, VERSION_NOT_FOUND
 from services.query.http.waiting import at_least
@@ -31,20 +31,20 @@ class OrderQueries:
         self._arrivals = arrivals
         self._names = names
 
-    async def one(self, asked: Asked) -> Representation:
+    async def one(self, request: QueryRequest) -> Representation:
         """An order, current or past."""
-        order_id = asked.path["orderId"]
-        if not asked.scope["query_string"]:
-            return represented(await self._now(asked.caller, order_id))
-        given = asked.parameters
+        order_id = request.path["orderId"]
+        if not request.scope["query_string"]:
+            return represented(await self._now(request.caller, order_id))
+        given = request.parameters
         least = given.version("minVersion")
         as_of_version, as_of = given.version("asOfVersion"), given.time("asOf")
         if given.text("asOf") is not None and given.text("asOfVersion") is not None:
             given.wrong("asOf", "it cannot be combined with asOfVersion")
-        given.refuse_misfits()
+        given.raise_if_invalid()
         past = as_of_version is not None or as_of is not None
         if least is not None:
-            found = await self._at_least(asked, order_id, least)
+            found = await self._at_least(request, order_id, least)
             if not past:
                 return represented(found)
         if past:
@@ -53,11 +53,11 @@ class OrderQueries:
                 if as_of is not None
                 else await self._history.at_version(order_id, as_of_version or 0)
             )
-            _require_owner(asked.caller, owner)
+            _require_owner(request.caller, owner)
             if was is None:
                 raise Problem(VERSION_NOT_FOUND, "The order has no such version, or did not exist yet.")
             return represented(was)
-        return represented(await self._now(asked.caller, order_id))
+        return represented(await self._now(request.caller, order_id))
 
     async def _now(self, caller: Principal, order_id: str) -> Order:
         order = await self._orders.get(order_id)
@@ -65,12 +65,12 @@ class OrderQueries:
             raise not_found()
         return order
 
-    async def _at_least(self, asked: Asked, order_id: str, version: int) -> Order:
-        asked.waited = wait_seconds(asked.scope)
+    async def _at_least(self, request: QueryRequest, order_id: str, version: int) -> Order:
+        request.waited = wait_seconds(request.scope)
 
         async def read() -> Order | None:
             order = await self._orders.get(order_id)
-            return order if order is not None and may_see(asked.caller, order) else None
+            return order if order is not None and may_see(request.caller, order) else None
 
         async def look() -> Order | None:
             return await read() if await self._orders.seems_at(order_id, version) else None
@@ -78,25 +78,25 @@ class OrderQueries:
         async def told(event: FeedEvent) -> Order | None:
             names = await self._names.of([event.customer_id])
             order = event.order(names.get(event.customer_id))
-            return order if may_see(asked.caller, order) else None
+            return order if may_see(request.caller, order) else None
 
         of: tuple[Kind, str] = ("orders", order_id)
-        seen = look if asked.waited else read
+        seen = look if request.waited else read
         return await at_least(
-            seen, version, asked.waited, self._arrivals, of, asked.receive, asked.begin_reading, told
+            seen, version, request.waited, self._arrivals, of, request.receive, request.begin_reading, told
         )
 
-    async def page(self, asked: Asked) -> dict[str, Any]:
+    async def page(self, request: QueryRequest) -> dict[str, Any]:
         """Orders, newest first: all for staff, their own for customers."""
-        given = asked.parameters
+        given = request.parameters
         cursor = given.text("cursor")
         after: PageKey | None = None if cursor is None else order_key(cursor)
         customer_id, status, limit = given.identifier("customerId"), given.status(), given.limit()
-        given.refuse_misfits()
-        if not asked.caller.is_staff:
-            if customer_id not in {None, asked.caller.sub}:
+        given.raise_if_invalid()
+        if not request.caller.is_staff:
+            if customer_id not in {None, request.caller.sub}:
                 return {"data": [], "hasMore": False, "nextCursor": None}
-            customer_id = asked.caller.sub
+            customer_id = request.caller.sub
         page = await self._orders.page(customer_id=customer_id, status=status, after=after, limit=limit)
         last = page.orders[-1] if page.more else None
         return {
@@ -105,19 +105,19 @@ class OrderQueries:
             "nextCursor": None if last is None else after_order(PageKey(last.created_at, last.id)),
         }
 
-    async def history(self, asked: Asked) -> dict[str, Any]:
+    async def history(self, request: QueryRequest) -> dict[str, Any]:
         """All events of an order, oldest first."""
-        return {"data": [history_json(entry) for entry in await self._entries(asked)]}
+        return {"data": [history_json(entry) for entry in await self._entries(request)]}
 
-    async def timeline(self, asked: Asked) -> dict[str, Any]:
+    async def timeline(self, request: QueryRequest) -> dict[str, Any]:
         """The path of each event of an order through the system; staff only."""
-        asked.caller.require(STAFF)
-        return {"data": [timeline_json(entry) for entry in await self._entries(asked)]}
+        request.caller.require(STAFF)
+        return {"data": [timeline_json(entry) for entry in await self._entries(request)]}
 
-    async def _entries(self, asked: Asked) -> list[HistoryEntry]:
-        asked.parameters.refuse_misfits()
-        entries = await self._history.entries(asked.path["orderId"])
-        _require_owner(asked.caller, entries[0].customer_id if entries else None)
+    async def _entries(self, request: QueryRequest) -> list[HistoryEntry]:
+        request.parameters.raise_if_invalid()
+        entries = await self._history.entries(request.path["orderId"])
+        _require_owner(request.caller, entries[0].customer_id if entries else None)
         return entries
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Parameters:
-    """A request's query parameters. Read each one the route knows, then call `refuse_misfits`."""
+    """A request's query parameters. Read each one the route knows, then call `raise_if_invalid`."""
 
     def __init__(self, scope: Scope) -> None:
         query: bytes = scope["query_string"]
@@ -51,7 +51,7 @@ class Parameters:
         """Note that a parameter is invalid, for a reason that only its route may know."""
         self._errors.append({"pointer": pointer([name]), "detail": detail})
 
-    def refuse_misfits(self) -> None:
+    def raise_if_invalid(self) -> None:
         """Raise a 422 with all errors, if there are any."""
         if self._errors:
             count = f"{len(self._errors)} error" + ("s" if len(self._errors) > 1 else "")

@@ -8,8 +8,8 @@ An event's own position names its document; one between events ("high-water mark
 import re
 from typing import Final
 
+from services.query.checksums import with_checksum, without_checksum
 from services.query.documents.changes import Position
-from services.query.sealing import opened, sealed
 
 _LONGEST: Final = 1000
 _POSITION: Final = re.compile(r"82[0-9A-F]{16}(?:[0-9A-F]{2})+")
@@ -21,12 +21,12 @@ _SHORT: Final = 60
 
 def cursor_of(position: Position) -> str:
     """The cursor of a position."""
-    return sealed(bytes.fromhex(position))
+    return with_checksum(bytes.fromhex(position))
 
 
 def position_of(cursor: str) -> Position | None:
     """The position of a cursor; None for a text that is not a cursor."""
-    content = opened(cursor, _LONGEST)
+    content = without_checksum(cursor, _LONGEST)
     position = "" if content is None else content.hex().upper()
     return position if _POSITION.fullmatch(position) else None
 

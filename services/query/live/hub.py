@@ -9,14 +9,14 @@ from typing import Final, Self
 
 from services.query.arrivals import Arrivals
 from services.query.documents.changes import Position
-from services.query.documents.errors import CannotResumeError, DocumentsAwayError
+from services.query.documents.errors import CannotResumeError, DocumentsUnavailableError
 from services.query.documents.feed import Feed, News
 from services.query.documents.generations import LiveGeneration
 from services.query.documents.names import Names
 from services.query.live.cursors import Beginnings, seconds_of
+from services.query.live.filters import Filters, Key, keys_of
 from services.query.live.messages import Message
 from services.query.live.subscription import Ended, Subscription
-from services.query.live.wanted import Key, Wanted, keys_of
 from shared.documents import CUSTOMERS, FEED_SECONDS
 
 _WAIT_MS: Final = 1000
@@ -74,7 +74,7 @@ class Hub:
             except CannotResumeError:
                 _log.warning("the feed's history no longer holds the last position: streams are reset")
                 self._lost()
-            except DocumentsAwayError as error:
+            except DocumentsUnavailableError as error:
                 if self._settled.is_set():
                     _log.warning("the feed cannot be read: %s", error)
                 self._settled.clear()
@@ -148,17 +148,17 @@ class Hub:
         self._subscriptions.clear()
         self._arrivals.anything_may_have_changed()
 
-    async def begin(self, wanted: Wanted) -> Subscription:
-        """A subscription to events from now on; `DocumentsAwayError` if the feed is unavailable."""
+    async def begin(self, filters: Filters) -> Subscription:
+        """A subscription to events from now on; `DocumentsUnavailableError` if the feed is unavailable."""
         try:
             async with asyncio.timeout(_BEGIN_SECONDS):
                 # in the middle of a transaction no starting point can separate its events
                 while not self._settled.is_set():
                     await self._settled.wait()
         except TimeoutError:
-            raise DocumentsAwayError("the feed is not being followed") from None
+            raise DocumentsUnavailableError("the feed is not being followed") from None
         assert self._position is not None
-        return self._add(Subscription(wanted, self._beginnings.behind(self._position)))
+        return self._add(Subscription(filters, self._beginnings.behind(self._position)))
 
     def can_be(self, position: Position) -> bool:
         """Whether a stream can resume there: the feed is kept for a day, and no position is in the future.
@@ -170,22 +170,22 @@ class Hub:
         ahead = seconds_of(position) - seconds_of(self._position)
         return -FEED_SECONDS <= ahead <= _CLOCK_SECONDS
 
-    def join(self, wanted: Wanted, after: Position) -> Subscription | None:
+    def join(self, filters: Filters, after: Position) -> Subscription | None:
         """A subscription from right after `after`; None if that is older than the messages kept."""
         if self._position is None or after < self._remembered_after:
             return None
-        subscription = self._add(Subscription(wanted, after))
+        subscription = self._add(Subscription(filters, after))
         for message in self._remembered:
             subscription.offer(message)
         return subscription
 
     def _add(self, subscription: Subscription) -> Subscription:
-        self._subscriptions[subscription.wanted.key].add(subscription)
+        self._subscriptions[subscription.filters.key].add(subscription)
         return subscription
 
     def leave(self, subscription: Subscription) -> None:
         """Send it no more messages."""
-        key = subscription.wanted.key
+        key = subscription.filters.key
         told = self._subscriptions.get(key)
         if told is not None:
             told.discard(subscription)

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.documents.feed import FeedEvent
 from services.query.documents.names import Names
 from services.query.documents.shapes import Customer
@@ -61,7 +61,7 @@ class Namer:
         while True:
             try:
                 customers = await self._names.of(ids)
-            except DocumentsAwayError:
+            except DocumentsUnavailableError:
                 _log.debug("messages wait for customers' names")
                 await asyncio.sleep(_RETRY_SECONDS)
             else:

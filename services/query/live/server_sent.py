@@ -7,12 +7,12 @@ from typing import Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.http.answering import Lag, lag_header, with_lag
-from services.query.live.lasting import Over, lasting
+from services.query.live.filters import filters_of
+from services.query.live.lifetime import Over, lasting
 from services.query.live.parts import Beginning, Part, sent
 from services.query.live.streams import LiveStream, LiveStreams
-from services.query.live.wanted import wanted_by
 from shared.auth import Authenticator
 from shared.problems import require_reading, unavailable
 
@@ -37,16 +37,16 @@ class ServerSentEvents:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         require_reading(scope)
         caller = await self._authenticator.authenticate(scope)
-        wanted, cursor = wanted_by(caller, scope)
+        filters, cursor = filters_of(caller, scope)
         start = {
             "type": "http.response.start",
             "status": 200,
             "headers": [*_HEADERS, lag_header(self._lag)],
         }
-        stream = self._streams.open(wanted, _last_event_id(scope) or cursor)
+        stream = self._streams.open(filters, _last_event_id(scope) or cursor)
         try:
             await stream.__aenter__()
-        except DocumentsAwayError:
+        except DocumentsUnavailableError:
             raise with_lag(unavailable("Live updates are unavailable."), self._lag) from None
         try:
             await send(start)

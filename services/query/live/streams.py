@@ -9,9 +9,10 @@ from typing import Final, Self
 from services.query.documents.changes import Position
 from services.query.documents.errors import CannotResumeError
 from services.query.documents.feed import Feed, NewsStream
-from services.query.live.beating import beating
 from services.query.live.cursors import cursor_of, position_of
+from services.query.live.filters import Filters
 from services.query.live.hub import Hub
+from services.query.live.keepalive import with_keepalive
 from services.query.live.messages import Message, Namer
 from services.query.live.parts import Beginning, Part, Sent, span_of
 from services.query.live.subscription import (
@@ -21,7 +22,6 @@ from services.query.live.subscription import (
     Subscription,
     TooSlowError,
 )
-from services.query.live.wanted import Wanted
 
 _READERS: Final = 8
 """How many streams may read history at the same time."""
@@ -38,9 +38,9 @@ class LiveStreams:
         self.readers: Final = asyncio.Semaphore(_READERS)
         self.entered: Final[set[LiveStream]] = set()
 
-    def open(self, wanted: Wanted, cursor: str | None) -> "LiveStream":
+    def open(self, filters: Filters, cursor: str | None) -> "LiveStream":
         """A stream of the wanted messages; enter it to open it."""
-        return LiveStream(self, wanted, cursor)
+        return LiveStream(self, filters, cursor)
 
     def stop(self) -> None:
         """End all streams: the process is about to stop."""
@@ -50,16 +50,16 @@ class LiveStreams:
 
 
 class LiveStream:
-    """One stream. Entering opens it; raises `DocumentsAwayError` if the feed is unavailable.
+    """One stream. Entering opens it; raises `DocumentsUnavailableError` if the feed is unavailable.
 
     A stream that resumes further back than the messages the hub keeps reads history through a change stream
     of its own until it has caught up with them. Then it joins the hub: both know every message's position, so
     that none is lost or sent twice.
     """
 
-    def __init__(self, streams: LiveStreams, wanted: Wanted, cursor: str | None) -> None:
+    def __init__(self, streams: LiveStreams, filters: Filters, cursor: str | None) -> None:
         self._streams = streams
-        self._wanted = wanted
+        self._filters = filters
         self._cursor = cursor
         self._beginning: Beginning | None = None
         self._history: NewsStream | None = None
@@ -86,17 +86,17 @@ class LiveStream:
         await self._stack.aclose()
 
     async def _begin(self) -> None:
-        self._subscribed(await self._streams.hub.begin(self._wanted))
+        self._subscribed(await self._streams.hub.begin(self._filters))
         assert self._subscription is not None
         self._beginning = Beginning(cursor_of(self._subscription.after), reset=self._cursor is not None)
 
     async def _resume(self, position: Position) -> None:
         assert self._cursor is not None
         if not self._join(position):
-            wanted = self._wanted
-            customer_id = wanted.owner or wanted.customer_id
+            filters = self._filters
+            customer_id = filters.owner or filters.customer_id
             history = self._streams.feed.order_events(
-                position, order_id=wanted.order_id, customer_id=customer_id
+                position, order_id=filters.order_id, customer_id=customer_id
             )
             try:
                 async with self._streams.readers:
@@ -106,7 +106,7 @@ class LiveStream:
         self._beginning = Beginning(self._cursor, reset=False)
 
     def _join(self, position: Position) -> bool:
-        subscription = self._streams.hub.join(self._wanted, position)
+        subscription = self._streams.hub.join(self._filters, position)
         if subscription is None:
             return False
         self._subscribed(subscription)
@@ -125,7 +125,7 @@ class LiveStream:
         assert self._beginning is not None
         yield self._beginning
         if self._history is not None:
-            caught_up = beating(self._catch_up(self._history), self._streams.hub.beat_seconds)
+            caught_up = with_keepalive(self._catch_up(self._history), self._streams.hub.beat_seconds)
             async with aclosing(caught_up) as parts:
                 async for old in parts:
                     with self._cut_off_when_stuck():
@@ -149,7 +149,7 @@ class LiveStream:
         while not joined:
             async with self._streams.readers:
                 news = await history.next(_WAIT_MS)
-            messages = [Message(event) for event in news.events if self._wanted.matches(event)]
+            messages = [Message(event) for event in news.events if self._filters.matches(event)]
             for start in range(0, len(messages), MOST_TAKEN):
                 yield await self._named(messages[start : start + MOST_TAKEN])
             joined = self._join(news.position)

@@ -8,8 +8,8 @@ from enum import Enum, auto
 from typing import Final
 
 from services.query.documents.changes import Position
+from services.query.live.filters import Filters
 from services.query.live.messages import Message
-from services.query.live.wanted import Wanted
 
 MOST_WAITING: Final = 10_000
 """Messages; a stream that falls further behind is cut off. They are shared, so many readers cost little."""
@@ -36,8 +36,10 @@ class TooSlowError(Exception):
 class Subscription:
     """Messages after `after`, waiting to be sent. `on_too_slow` is called when the stream is cut off."""
 
-    def __init__(self, wanted: Wanted, after: Position, clock: Callable[[], float] = time.monotonic) -> None:
-        self.wanted: Final = wanted
+    def __init__(
+        self, filters: Filters, after: Position, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.filters: Final = filters
         self.after: Final = after
         self._clock = clock
         self._sending_since: float | None = None
@@ -48,8 +50,8 @@ class Subscription:
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
-        """Queue the message if it is wanted."""
-        if self.ended or message.event.position <= self.after or not self.wanted.matches(message.event):
+        """Queue the message if it is filters."""
+        if self.ended or message.event.position <= self.after or not self.filters.matches(message.event):
             return
         if len(self._waiting) >= MOST_WHILE_STUCK and self._is_full():
             self.end(Ended.TOO_SLOW)

@@ -7,12 +7,12 @@ from typing import Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from services.query.documents.errors import DocumentsAwayError
+from services.query.documents.errors import DocumentsUnavailableError
 from services.query.http.problems import UPGRADE_REQUIRED
-from services.query.live.lasting import Over, lasting
+from services.query.live.filters import filters_of
+from services.query.live.lifetime import Over, lasting
 from services.query.live.parts import Beginning, sent
 from services.query.live.streams import LiveStream, LiveStreams
-from services.query.live.wanted import wanted_by
 from shared.auth import Authenticator, Principal
 from shared.problems import Problem, require_reading, unavailable
 
@@ -20,7 +20,7 @@ BEARER: Final = "bearer"
 _CODES: Final = {
     Over.TOO_SLOW: (1013, "too slow"),
     Over.TOKEN_EXPIRED: (4401, "token expired"),
-    Over.STORE_AWAY: (1013, "try again later"),
+    Over.STORE_UNAVAILABLE: (1013, "try again later"),
     Over.STOPPING: (1012, "restarting"),
 }
 _LAST_WORDS_SECONDS: Final = 60.0
@@ -39,11 +39,11 @@ class WebSocketEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = await self._authenticate(scope)
-        wanted, cursor = wanted_by(caller, scope)
-        stream = self._streams.open(wanted, cursor)
+        filters, cursor = filters_of(caller, scope)
+        stream = self._streams.open(filters, cursor)
         try:
             await stream.__aenter__()
-        except DocumentsAwayError:
+        except DocumentsUnavailableError:
             raise unavailable("Live updates are unavailable.") from None
         try:
             await receive()  # websocket.connect

@@ -8,7 +8,7 @@ from services.command.store.commands import Needs
 _CAPACITY: Final = 20_000
 
 
-class KnownFacts:
+class FactCache:
     """Rows of the lookups, with their versions, shared by all writers of a process.
 
     Only ever a guess: a decision based on it is stored if the versions still match, and otherwise made again;

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from services.projection.dead_letters.reading import dead_letters
 from services.projection.faults import FencedError, HaltedError, TransientError
-from services.projection.folding.folder import Folder
 from services.projection.folding.parking import Parked, why
+from services.projection.folding.topic_projection import TopicProjection
 from services.projection.kafka.connecting import client_options
 from services.projection.kafka.refetching import refetch_stream
-from services.projection.letters.reading import dead_letters
-from services.projection.projecting import DOCUMENTS, new_folder
+from services.projection.projecting import DOCUMENTS, new_projection
 from services.projection.records import Record, read
 from services.projection.store import marks
 from services.projection.store.checkpoints import Checkpoints, Passed, Place
-from services.projection.store.writing import Writer
+from services.projection.store.writing import DocumentWriter
 from services.projection.wiring import Parts
 
 _PATIENCE_SECONDS: Final = 20.0
@@ -73,24 +73,24 @@ async def _redrive(
     mark = (await marks.load(parts.mongo, generation, place)).get(subject)
     if mark is None or not mark.open:
         return Redriven(0, None)
-    writer = Writer(parts.mongo, generation)
+    writer = DocumentWriter(parts.mongo, generation)
     stored = await writer.load(DOCUMENTS[topic], [subject])
     reveal = await parts.keys.reveal([subject]) if topic == "customers" else None
-    folder = new_folder(topic, stored, datetime.now(UTC), reveal, live=start.live)
-    began = folder.version_of(subject)
-    error = _apply(folder, subject, candidates)
-    version = folder.version_of(subject)
+    projection = new_projection(topic, stored, datetime.now(UTC), reveal, live=start.live)
+    began = projection.version_of(subject)
+    error = _apply(projection, subject, candidates)
+    version = projection.version_of(subject)
     done = version >= mark.last_version
     stuck = None if done else error or f"version {version + 1} is nowhere to be found"
     marked = replace(mark, open=not done, first_version=mark.last_version if done else version + 1)
     if stuck is not None:
         marked = replace(marked, reason=stuck)
     to = Passed(start.incarnation, start.offset, start.digest)
-    await writer.write(place, start, to, None, folder.writes(), [marked])
+    await writer.write(place, start, to, None, projection.writes(), [marked])
     return Redriven(version - began, stuck)
 
 
-def _apply(folder: Folder, subject: str, candidates: Iterable[Record]) -> str | None:
+def _apply(projection: TopicProjection, subject: str, candidates: Iterable[Record]) -> str | None:
     """Apply the next versions as long as there are any; what was wrong with the last one tried."""
     readable: dict[int, list[Record]] = {}
     error: str | None = None
@@ -99,10 +99,10 @@ def _apply(folder: Folder, subject: str, candidates: Iterable[Record]) -> str | 
             readable.setdefault(read(record).version, []).append(record)
         except Exception as failure:  # whatever it is, this copy cannot be used
             error = why(failure)
-    while copies := readable.get(folder.version_of(subject) + 1):
+    while copies := readable.get(projection.version_of(subject) + 1):
         for record in copies:
             try:
-                folder.apply(read(record))
+                projection.apply(read(record))
                 break
             except Exception as failure:  # whatever it is, this copy cannot be used
                 error = why(failure)

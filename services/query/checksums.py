@@ -10,15 +10,15 @@ from zlib import crc32
 _SEAL_BYTES: Final = 4
 
 
-def sealed(content: bytes) -> str:
+def with_checksum(content: bytes) -> str:
     """`content` as a text that is safe in URLs."""
     # in this byte order the checksum detects every change of adjacent bits, and so of any single character
     seal = crc32(content).to_bytes(_SEAL_BYTES, "little")
     return urlsafe_b64encode(content + seal).rstrip(b"=").decode()
 
 
-def opened(text: str, longest: int) -> bytes | None:
-    """The content of the text; None if `sealed` did not make it or it is over `longest` characters."""
+def without_checksum(text: str, longest: int) -> bytes | None:
+    """The content of the text; None if `with_checksum` did not make it or it is over `longest` characters."""
     if not text.isascii() or len(text) > longest:
         return None
     try:
@@ -26,4 +26,4 @@ def opened(text: str, longest: int) -> bytes | None:
     except ValueError:
         return None
     # only the canonical encoding: anything else that decodes is not ours
-    return content if sealed(content) == text else None
+    return content if with_checksum(content) == text else None

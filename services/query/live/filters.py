@@ -13,7 +13,7 @@ EVERYTHING: Key = ("everything", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Filters:
     """A stream's filters. `owner` is the only customer whose orders it may receive; None for staff."""
 
     owner: str | None
@@ -24,7 +24,7 @@ class Wanted:
     @classmethod
     def by(
         cls, caller: Principal, *, order_id: str | None, customer_id: str | None, status: str | None
-    ) -> "Wanted":
+    ) -> "Filters":
         """These filters, limited to what `caller` may receive."""
         owner = None if caller.is_staff else caller.sub
         return cls(owner=owner, order_id=order_id, customer_id=customer_id, status=status)
@@ -52,7 +52,7 @@ def keys_of(event: FeedEvent) -> tuple[Key, Key, Key]:
     return (("order", event.order_id), ("customer", event.customer_id), EVERYTHING)
 
 
-def wanted_by(caller: Principal, scope: Scope) -> tuple[Wanted, str | None]:
+def filters_of(caller: Principal, scope: Scope) -> tuple[Filters, str | None]:
     """The stream's filters and its `?cursor=`; a 422 for invalid parameters."""
     given = Parameters(scope)
     order_id, customer_id, status = (
@@ -61,5 +61,5 @@ def wanted_by(caller: Principal, scope: Scope) -> tuple[Wanted, str | None]:
         given.status(),
     )
     cursor = given.text("cursor")
-    given.refuse_misfits()
-    return Wanted.by(caller, order_id=order_id, customer_id=customer_id, status=status), cursor
+    given.raise_if_invalid()
+    return Filters.by(caller, order_id=order_id, customer_id=customer_id, status=status), cursor

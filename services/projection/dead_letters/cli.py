@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from services.projection.dead_letters.reading import dead_letters
+from services.projection.dead_letters.redriving import redrive
 from services.projection.kafka.connecting import client_options
-from services.projection.letters.reading import dead_letters
-from services.projection.letters.redriving import redrive
 from services.projection.records import shown
 from services.projection.store import marks
 from services.projection.store.connecting import Row

@@ -19,7 +19,7 @@ class Over(Enum):
     READER_GONE = auto()
     TOKEN_EXPIRED = auto()
     TOO_SLOW = auto()
-    STORE_AWAY = auto()
+    STORE_UNAVAILABLE = auto()
     STOPPING = auto()
 
 
@@ -57,7 +57,7 @@ async def lasting(
 
 def _why_sent_no_more(sender: asyncio.Task[None]) -> Over:
     failed = None if sender.cancelled() else sender.exception()
-    return Over.TOO_SLOW if isinstance(failed, TooSlowError) else Over.STORE_AWAY
+    return Over.TOO_SLOW if isinstance(failed, TooSlowError) else Over.STORE_UNAVAILABLE
 
 
 def _seconds_left(caller: Principal) -> float:

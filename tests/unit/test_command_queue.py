@@ -6,18 +6,18 @@ from typing import Any, cast
 
 import pytest
 
+from services.command.store.command_queue import CommandQueue
 from services.command.store.errors import StoreOverloadedError
-from services.command.store.pending import Pending
-from services.command.store.waiting import Waiting
+from services.command.store.pending import PendingCommand
 
 
-def pending(stream_id: str = "products/lamp") -> Pending:
+def pending(stream_id: str = "products/lamp") -> PendingCommand:
     command = SimpleNamespace(stream_id=stream_id, begins=False, idempotency=None)
-    return Pending(cast("Any", command), asyncio.get_running_loop().create_future())
+    return PendingCommand(cast("Any", command), asyncio.get_running_loop().create_future())
 
 
 async def test_it_is_not_drained_while_somebody_works_or_is_to_be_decided_again() -> None:
-    waiting = Waiting()
+    waiting = CommandQueue()
     waiting.put(pending())
     drained = asyncio.create_task(waiting.drained())
     for _ in range(2):
@@ -30,7 +30,7 @@ async def test_it_is_not_drained_while_somebody_works_or_is_to_be_decided_again(
 
 
 async def test_no_two_work_on_one_stream() -> None:
-    waiting = Waiting()
+    waiting = CommandQueue()
     first, second, other = pending(), pending(), pending("products/chair")
     for each in (first, second, other):
         waiting.put(each)
@@ -42,8 +42,8 @@ async def test_no_two_work_on_one_stream() -> None:
 async def test_who_finds_too_many_waiting_is_refused_until_some_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.command.store.waiting._CAPACITY", 3)
-    waiting = Waiting()
+    monkeypatch.setattr("services.command.store.command_queue._CAPACITY", 3)
+    waiting = CommandQueue()
     for stream in ("products/lamp", "products/chair", "products/desk"):
         waiting.put(pending(stream))
     with pytest.raises(StoreOverloadedError):

@@ -6,7 +6,7 @@ from services.projection.records import Record, digest, incarnation
 from services.projection.store.checkpoints import Checkpoint
 
 
-class Sameness:
+class TopicIdentity:
     """Remembers for which incarnations a partition was read from its beginning."""
 
     def __init__(self) -> None:

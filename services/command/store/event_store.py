@@ -11,20 +11,26 @@ from prometheus_client import CollectorRegistry
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.command.store.announcing import Announcer
+from services.command.store.command_queue import CommandQueue
 from services.command.store.commands import Command, Executed
-from services.command.store.connecting import LOCK_TIMEOUT_MS, PATIENCE_MS, Connection, Pool, conninfo
+from services.command.store.connecting import (
+    LOCK_TIMEOUT_MS,
+    LONG_LOCK_TIMEOUT_MS,
+    Connection,
+    Pool,
+    conninfo,
+)
 from services.command.store.deadlines import Deadlines
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.executing import Executor
+from services.command.store.fact_cache import FactCache
 from services.command.store.housekeeping import keep_house
-from services.command.store.known_facts import KnownFacts
 from services.command.store.metrics import StoreMetrics
 from services.command.store.migrate import missing
-from services.command.store.pending import Pending
+from services.command.store.pending import PendingCommand
 from services.command.store.personal_data import as_jwk
 from services.command.store.sql import sql
-from services.command.store.waiting import Waiting
-from services.command.store.writing import Patience, Writer
+from services.command.store.writing import BatchWriter, LockWaiter
 
 _ANSWER_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 8.0
@@ -35,7 +41,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class CommandStore:
+class EventStore:
     """Executes commands on the event store. Enter it (`async with`) to start its writers.
 
     Each of the `writers` connections groups commands that arrive together into one transaction; each command
@@ -52,12 +58,12 @@ class CommandStore:
     ) -> None:
         self._metrics = StoreMetrics(registry)
         self._clock = clock
-        self._waiting = Waiting()
+        self._queue = CommandQueue()
         self._deadlines = Deadlines()
-        self._known = KnownFacts()
+        self._known = FactCache()
         self._announcer = Announcer(url)
         self._pool: Pool = AsyncConnectionPool(
-            conninfo(url, lock_timeout_ms=PATIENCE_MS),
+            conninfo(url, lock_timeout_ms=LONG_LOCK_TIMEOUT_MS),
             kwargs={"autocommit": True},
             min_size=1,
             max_size=_POOL,
@@ -66,9 +72,10 @@ class CommandStore:
             # attempts back off; once they are given up, the next request for a connection starts over
             reconnect_timeout=1,
         )
-        self._patience = Patience(self._pool, self._waiting, self._executor)
+        self._lock_waiter = LockWaiter(self._pool, self._queue, self._executor)
         self._writers = [
-            Writer(url, self._waiting, self._patience, self._executor, self._metrics) for _ in range(writers)
+            BatchWriter(url, self._queue, self._lock_waiter, self._executor, self._metrics)
+            for _ in range(writers)
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # getting it each time takes a system call
@@ -98,7 +105,7 @@ class CommandStore:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._patience.close()
+        await self._lock_waiter.close()
         await self._pool.close()
 
     async def drain(self) -> None:
@@ -106,7 +113,7 @@ class CommandStore:
         self._stopping = True
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._waiting.drained()
+                await self._queue.drained()
         except TimeoutError:
             pass  # the callers got a 503 long ago
 
@@ -119,8 +126,8 @@ class CommandStore:
         if self._stopping:
             raise StoreUnavailableError
         assert self._loop is not None, "the store must be entered first"
-        pending = Pending(command, self._loop.create_future())
-        self._waiting.put(pending)
+        pending = PendingCommand(command, self._loop.create_future())
+        self._queue.put(pending)
         self._deadlines.watch(pending)
         try:
             return await pending.future

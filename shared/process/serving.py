@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from shared.problems import BAD_REQUEST, HEAD_TOO_LARGE, MEDIA_TYPE, Kind, problem_body
-from shared.telemetry.one_write import GatheringTransport, OneWriteProtocol
+from shared.process.one_write import GatheringTransport, OneWriteProtocol
 from shared.telemetry.tracing import stop_tracing
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ class Writes:
     """Customers whose names must not stand in any generation any more."""
 
 
-class Folder(Protocol):
+class TopicProjection(Protocol):
     """Holds the documents of the aggregates in a batch."""
 
     def version_of(self, subject: str) -> int:

@@ -6,14 +6,15 @@ from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from services.projection.dead_letters import cli as letters
 from services.projection.faults import ProjectionError
-from services.projection.letters import commands as letters
 from services.projection.metrics import ProjectionMetrics
-from services.projection.rebuilding import commands as rebuilding
+from services.projection.rebuilding import cli as rebuilding
 from services.projection.settings import ProjectionSettings
 from services.projection.wiring import Parts, parts, prepare_process
+from shared.process import run
 from shared.settings import read_settings
-from shared.telemetry import configure_logging, run
+from shared.telemetry import configure_logging
 
 
 def main(arguments: Namespace) -> int:

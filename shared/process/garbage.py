@@ -3,7 +3,7 @@
 import gc
 
 
-def collect_seldom() -> None:
+def collect_rarely() -> None:
     """Exempt what was imported, and look for cycles rarely. Call it once, when the process is set up.
 
     A full collection walks all live objects; with Python's default thresholds this took a fifth of the

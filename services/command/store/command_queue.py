@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from services.command.store.commands import Command
 from services.command.store.errors import StoreOverloadedError
-from services.command.store.pending import Pending
+from services.command.store.pending import PendingCommand
 
 _CAPACITY: Final = 4096
 
@@ -19,11 +19,11 @@ def _claims(command: Command[Any]) -> tuple[Hashable, ...]:
     return stream if key is None else (*stream, (key.user_id, key.key))
 
 
-class Waiting:
+class CommandQueue:
     """A bounded FIFO queue, from which each writer takes as much as it may."""
 
     def __init__(self) -> None:
-        self._queue: deque[Pending] = deque()
+        self._queue: deque[PendingCommand] = deque()
         self._claimed: set[Hashable] = set()
         self._working = 0
         self._changed = asyncio.Event()
@@ -33,7 +33,7 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def put(self, pending: Pending) -> None:
+    def put(self, pending: PendingCommand) -> None:
         """Queue a new command; raises `StoreOverloadedError` if too many are waiting."""
         if len(self._queue) >= _CAPACITY:
             raise StoreOverloadedError
@@ -41,16 +41,16 @@ class Waiting:
         self._idle.clear()
         self._changed.set()
 
-    async def take(self, limit: int) -> list[Pending]:
+    async def take(self, limit: int) -> list[PendingCommand]:
         """Take 1 to `limit` commands, no two of one stream or key; waits until there is one."""
         while not (batch := self._pick(limit)):
             self._changed.clear()
             await self._changed.wait()
         return batch
 
-    def _pick(self, limit: int) -> list[Pending]:
-        batch: list[Pending] = []
-        passed: list[Pending] = []
+    def _pick(self, limit: int) -> list[PendingCommand]:
+        batch: list[PendingCommand] = []
+        passed: list[PendingCommand] = []
         while self._queue and len(batch) < limit:
             pending = self._queue.popleft()
             if pending.future.done():  # its caller gave up before it was started
@@ -66,7 +66,7 @@ class Waiting:
         self._settle()
         return batch
 
-    def release(self, done: Sequence[Pending], again: Iterable[Pending] = ()) -> None:
+    def release(self, done: Sequence[PendingCommand], again: Iterable[PendingCommand] = ()) -> None:
         """Release the claims of `done`; those of them in `again` are queued again, at the front."""
         for pending in done:
             self._claimed.difference_update(_claims(pending.command))

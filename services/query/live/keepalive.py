@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def beating(parts: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
+async def with_keepalive(parts: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T | None, None]:
     """The parts as they arrive, and None every `seconds`, whether or not parts arrive."""
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
