@@ -30,7 +30,8 @@ _NO_HTTP: Final = "Invalid HTTP request received."
 _LARGEST_HEAD: Final = 1 << 16
 """The parser rescans an unfinished head with every byte that arrives, and keeps it all."""
 _UNHEARD: Final = logging.Logger("unheard", logging.CRITICAL + 1)
-_ENCODED: Final = re.compile(rb"%(?=2[Ff]|0[Aa])")
+_KEPT: Final = re.compile(rb"%(?=2[Ff]|0[Aa])")
+"""The percent signs of an encoded slash or line feed."""
 
 
 class _Server(uvicorn.Server):
@@ -80,8 +81,8 @@ class _Protocol(OneWriteProtocol):
         super().on_headers_complete()
         if "path" in self.scope:  # the head of an upgrade request is still needed
             self.headers = []
-            if _ENCODED.search(self.scope["raw_path"]):
-                self.scope["path"] = unquote(_ENCODED.sub(b"%25", self.scope["raw_path"]).decode("ascii"))
+            if b"%" in self.scope["raw_path"]:
+                self.scope["path"] = unquote(_KEPT.sub(b"%25", self.scope["raw_path"]).decode("ascii"))
 
     def data_received(self, data: bytes) -> None:
         """Parse what was received."""
