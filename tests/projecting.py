@@ -1,4 +1,4 @@
-"""What tests of the projection share: its process, records in the topics, the documents, the keys."""
+"""Shared by the projection's tests: its process, records in the topics, documents and keys."""
 
 import asyncio
 import os
@@ -39,15 +39,15 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Keys:
-    """Stands for the command service's `/personal-data-keys`."""
+    """A fake of the command service's `/personal-data-keys`."""
 
     keys: dict[str, OctKey] = field(default_factory=dict)
-    away: bool = False
+    unavailable: bool = False
     token: str = "granted"
     url: str = ""
 
     def encrypted(self, customer_id: str, text: str) -> str:
-        """`text` under the customer's key, made when there is none."""
+        """`text` encrypted with the customer's key, which is created if there is none."""
         key = self.keys.setdefault(customer_id, OctKey.generate_key(256))
         return jwe.encrypt_compact({"alg": "dir", "enc": "A256GCM"}, text.encode(), key)
 
@@ -59,7 +59,7 @@ class Keys:
             if not message.get("more_body"):
                 break
         status, answer = 200, b""
-        if self.away:
+        if self.unavailable:
             status = 503
         elif dict(scope["headers"])[b"authorization"] != f"Bearer {self.token}".encode():
             status = 401
@@ -74,7 +74,7 @@ class Keys:
 
 @asynccontextmanager
 async def serving_keys() -> AsyncIterator[Keys]:
-    """The keys, served."""
+    """Serve the keys over HTTP."""
     keys = Keys()
     async with serve(keys, "127.0.0.1", 0) as port:
         keys.url = f"http://127.0.0.1:{port}"
@@ -89,7 +89,7 @@ class Topics:
         self.incarnation = "first"
 
     async def publish(self, topic: str, events: Sequence[tuple[str, int, Any]]) -> None:
-        """Publish events: subject, version, and the event itself or any bytes in its place."""
+        """Publish events: subject, version, and the event itself or arbitrary bytes instead."""
         waiting = []
         for subject, version, event in events:
             content = event if isinstance(event, bytes) else value(subject, version, event)
@@ -157,32 +157,32 @@ class Projection:
         await eventually(answers, f"the projection is ready: {self.log}", 30)
 
     async def get(self, path: str) -> Any:
-        """What it answers, if that is JSON."""
+        """The JSON response of a GET request."""
         async with httpx.AsyncClient() as client:
             return (await client.get(self.url + path)).json()
 
     async def kill(self) -> None:
-        """End it with no chance to tidy up."""
+        """Kill it, with no chance to clean up."""
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does."""
+        """Suspend it."""
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume it."""
         self.process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop it gracefully."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGCONT)
             await stop(self.process, signal.SIGTERM)
 
 
 class World:
-    """Everything around projections: where they read, what they write."""
+    """The environment of projections: what they read from and write to."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class World:
         self.projections: list[Projection] = []
 
     def environment(self) -> dict[str, str]:
-        """What a projection's process is told."""
+        """The environment variables of a projection process."""
         return {
             "MONGODB_URL": self.mongodb,
             "MONGODB_DATABASE": self.database.name,
@@ -213,7 +213,7 @@ class World:
         }
 
     async def projection(self, **more: str) -> Projection:
-        """Another projection process, started."""
+        """Start another projection process."""
         log = self.tmp / f"projection-{len(self.projections)}.log"
         projection = Projection({**self.environment(), **more}, log)
         self.projections.append(projection)
@@ -221,7 +221,7 @@ class World:
         return projection
 
     async def command(self, *arguments: str) -> tuple[int, str]:
-        """Run a command of the projection service: its exit status and what it says."""
+        """Run a command of the projection service; return its exit status and output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "services.projection", *arguments),
@@ -230,9 +230,9 @@ class World:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
         assert process.returncode is not None
-        return process.returncode, said.decode()
+        return process.returncode, output.decode()
 
     async def all(self, read_model: str, generation: str | None = None) -> dict[str, Document]:
         """All documents of a read model by id, by default of the live generation."""
@@ -244,8 +244,10 @@ class World:
         rows = await self.database[collection(read_model, generation)].find({}).to_list(None)
         return {row["_id"]: row for row in rows}
 
-    async def projected(self, events: int, what: str = "all is projected", seconds: float = 60) -> None:
-        """Wait until the checkpoints have passed that many records of the topics."""
+    async def projected(
+        self, events: int, what: str = "all records are projected", seconds: float = 60
+    ) -> None:
+        """Wait until the checkpoints have passed that many records."""
 
         async def passed() -> bool:
             pointer = await self.database[GENERATIONS].find_one({"_id": LIVE}) or {}
@@ -259,7 +261,7 @@ class World:
 
 @asynccontextmanager
 async def world(kafka: str, mongodb: str, tmp: Path) -> AsyncIterator[World]:
-    """A database of its own; the topics are the broker's."""
+    """A world with its own database; the topics are shared with the broker's other tests."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(mongodb, tz_aware=True)
     database = client.get_database(f"test_{uuid4().hex[:20]}")
     async with client, publishing(kafka) as topics, serving_keys() as keys:
@@ -273,20 +275,20 @@ async def world(kafka: str, mongodb: str, tmp: Path) -> AsyncIterator[World]:
 
 
 class Unreadable(str):
-    """The name of a header, in bytes that are not UTF-8."""
+    """A header name whose bytes are not UTF-8."""
 
     __slots__ = ()
 
     def encode(self, *_: object) -> bytes:
-        """Nothing that could be decoded."""
+        """Bytes that cannot be decoded."""
         return b"\xff"
 
 
 async def send_undecodable(kafka: str, topic: str, partition: int, *others: bytes) -> None:
-    """Send, in one batch, `others` and behind them a record that aiokafka refuses to decode."""
+    """Send `others` and, after them in the same batch, a record that aiokafka cannot decode."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     async with producer:
-        # the one that is compiled encodes by itself
+        # the compiled builder does not call `encode`
         with patch.object(message_accumulator, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy):
             batch = producer.create_batch()
         for value in others:
@@ -302,5 +304,5 @@ def created(order: str, customer: str = "ada", quantity: int = 1) -> OrderCreate
 
 
 def shipped(order: str) -> OrderShipped:
-    """It was shipped."""
+    """The order's shipment."""
     return OrderShipped(order_id=order, tracking_number="T1")

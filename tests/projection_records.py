@@ -1,4 +1,4 @@
-"""Records as the relay publishes them, and a store in memory for what is folded from them."""
+"""Records as published by the relay, and an in-memory store for documents folded from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ TRACE: Final = "00-a9e343f14a291b6325639b9d8cea366f-1e496cf898a246ad-01"
 
 @dataclass(slots=True)
 class Rec:
-    """A record, as aiokafka hands it out."""
+    """A record as returned by aiokafka."""
 
     topic: str
     partition: int
@@ -35,7 +35,7 @@ class Rec:
 
 
 def headers(incarnation: str = "a") -> list[tuple[str, bytes]]:
-    """What the relay puts on every record."""
+    """The headers that the relay adds to every record."""
     return [
         (CONTENT_TYPE, CLOUDEVENTS_JSON),
         (INCARNATION, incarnation.encode()),
@@ -88,7 +88,7 @@ class Memory:
         return self.documents.setdefault(read_model, {})
 
     def write(self, writes: Writes, partition: int = 0) -> None:
-        """Take in what a batch changed."""
+        """Apply a batch's changes."""
         for read_model, inserted in writes.inserted.items():
             for new in inserted:
                 document = plain(new)
@@ -108,10 +108,10 @@ class Memory:
                     latest = count.get(customer_summaries.LATEST)
                     moment = additions.latest[key]
                     count[customer_summaries.LATEST] = moment if latest is None else max(latest, moment)
-        self.feed += [plain(news) for news in writes.feed]
+        self.feed += [plain(entry) for entry in writes.feed]
 
 
 def plain(document: Any) -> Document:
-    """The document as it is read back."""
+    """The document as read back from the store."""
     options: CodecOptions[Document] = CodecOptions(tz_aware=True)
     return bson.decode(bson.encode(document), options)

@@ -10,7 +10,7 @@ from shared.topics import CATEGORIES
 def _stream(text: str) -> str:
     topic, slash, _ = text.partition("/")
     if topic not in CATEGORIES or not slash:
-        raise argparse.ArgumentTypeError(f"{text!r} is no TOPIC/ID; the topics are {', '.join(CATEGORIES)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not TOPIC/ID; the topics are {', '.join(CATEGORIES)}")
     return text
 
 
@@ -22,19 +22,23 @@ def _parser() -> argparse.ArgumentParser:
         "rebuild", help="fill a new generation, compare it with the live one and switch to it"
     )
     rebuild.add_argument(
-        "read_model", nargs="?", choices=READ_MODELS, help="the only one that may come out different"
+        "read_model", nargs="?", choices=READ_MODELS, help="the only read model that may differ"
     )
-    rebuild.add_argument("--accept", action="store_true", help="switch although documents differ")
-    rebuild.add_argument("--discard", action="store_true", help="drop what an unfinished rebuild left")
-    commands.add_parser("rollback", help="switch back to the generation that was live before")
-    letters = commands.add_parser("dead-letters", help="what could not be used")
+    rebuild.add_argument("--accept", action="store_true", help="switch even if documents differ")
+    rebuild.add_argument("--discard", action="store_true", help="drop what an unfinished rebuild left behind")
+    commands.add_parser("rollback", help="switch back to the previously live generation")
+    letters = commands.add_parser(
+        "dead-letters", help="inspect and redrive events that could not be processed"
+    )
     what = letters.add_subparsers(dest="what", required=True, metavar="list|show|redrive")
-    what.add_parser("list", help="the streams that are parked")
-    what.add_parser("show", help="a stream's dead letters").add_argument(
+    what.add_parser("list", help="list the parked streams")
+    what.add_parser("show", help="show a stream's dead letters").add_argument(
         "stream", type=_stream, metavar="TOPIC/ID"
     )
-    redrive = what.add_parser("redrive", help="apply what is parked, in order")
-    redrive.add_argument("streams", nargs="*", type=_stream, metavar="TOPIC/ID", help="all, if none is named")
+    redrive = what.add_parser("redrive", help="apply parked events, in order")
+    redrive.add_argument(
+        "streams", nargs="*", type=_stream, metavar="TOPIC/ID", help="default: all parked streams"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The projection service, wired: settings in, documents out."""
+"""The projection service: wires its parts together and runs them."""
 
 import asyncio
 import logging
@@ -33,33 +33,33 @@ from shared.telemetry import (
 from shared.telemetry.operations import nothing_here
 
 _RETRY_SECONDS: Final = 0.5
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Fills the generation that this code works for, whichever that is."""
+    """Fills the generation of this code's revision."""
 
     def __init__(self, with_: Parts, lag: Lag) -> None:
         self._parts = with_
         self._lag = lag
         self._generations = Generations(with_.mongo)
-        self._away: str | None = "not asked yet"
+        self._unavailable: str | None = "not started yet"
 
     async def run(self) -> None:
-        """Work until cancelled, through whatever is away."""
+        """Run until cancelled, retrying while a dependency is unavailable."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._lag.run(), name="lag")
             tasks.create_task(self._fill(), name="fill")
             tasks.create_task(self._follow_heartbeats(), name="heartbeats")
 
-    async def kafka_away(self) -> str | None:
-        """Why the topics cannot be read."""
-        return self._lag.kafka_away
+    async def why_kafka_not_ready(self) -> str | None:
+        """Why the topics cannot be read; None if they can."""
+        return self._lag.kafka_unavailable
 
-    async def projecting(self) -> str | None:
-        """Why nothing is projected yet."""
-        return self._away
+    async def why_not_projecting(self) -> str | None:
+        """Why no events are projected; None if they are."""
+        return self._unavailable
 
     async def _fill(self) -> None:
         while True:
@@ -67,25 +67,25 @@ class Service:
                 generation = await self._generations.of_this_revision(await self._parts.topics.places())
                 async with self._parts.consuming(generation):
                     _log.info("filling generation %s", generation)
-                    self._away = None
+                    self._unavailable = None
                     self._parts.metrics.generation.clear()
                     self._parts.metrics.generation.labels(generation).set(1)
                     await self._until_another_is_live(generation)
             except (TransientError, KafkaError, OSError) as error:
-                if self._away != str(error):
-                    _log.warning("cannot project now: %s", error)
-                self._away = str(error)
+                if self._unavailable != str(error):
+                    _log.warning("cannot project events: %s", error)
+                self._unavailable = str(error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _until_another_is_live(self, generation: str) -> None:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             try:
                 wanted = await self._generations.of_this_revision([])
             except TransientError:
-                continue  # as long as nobody knows better, this one it is
+                continue  # keep filling this one until the store can be read again
             if wanted != generation:
-                _log.info("generation %s takes the place of %s", wanted, generation)
+                _log.info("generation %s replaces %s", wanted, generation)
                 return
 
     async def _follow_heartbeats(self) -> None:
@@ -103,7 +103,7 @@ class Service:
 
 
 def lag_page(lag: Lag, app: ASGIApp) -> ASGIApp:
-    """`GET /lag`; everything else is `app`'s."""
+    """Serve `GET /lag`; pass everything else to `app`."""
 
     async def page(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != "/lag":
@@ -136,8 +136,8 @@ async def _run(settings: ProjectionSettings) -> None:
         service = Service(wired, lag)
         checks: Any = {
             "mongodb": wired.mongo.why_not_ready,
-            "kafka": service.kafka_away,
-            "projection": service.projecting,
+            "kafka": service.why_kafka_not_ready,
+            "projection": service.why_not_projecting,
             "personal-data-keys": wired.keys.why_not_ready,
         }
         readiness = Readiness(checks)

@@ -1,4 +1,4 @@
-"""Runs one command of the service against its stores, and ends."""
+"""Runs a single command of the service against its stores, then exits."""
 
 from argparse import Namespace
 
@@ -18,22 +18,22 @@ from shared.telemetry import configure_logging
 
 
 def main(arguments: Namespace) -> int:
-    """Run the command that was typed; its exit status."""
+    """Run the given command and return its exit status."""
     settings = read_settings(ProjectionSettings)
     configure_logging(settings.log_level, settings.log_format, service="projection")
     prepare_process()
     try:
         return run(_run(settings, arguments))
     except (ProjectionError, KafkaError, OSError) as error:
-        Console(stderr=True).print(f"Not done: {error}.", markup=False)
+        Console(stderr=True).print(f"Failed: {error}.", markup=False)
         return 1
     except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. The same command goes on with what is not done.")
-        return 130  # what a shell says of a command that SIGINT ended
+        Console(stderr=True).print("Interrupted. Run the same command again to continue.")
+        return 130  # the shell convention for a command ended by SIGINT
 
 
 async def _run(settings: ProjectionSettings, arguments: Namespace) -> int:
-    # a line that was folded can neither be searched for nor typed again
+    # a wrapped line can neither be searched for nor copied as a whole
     console = Console(highlight=False, soft_wrap=True)
     async with parts(settings, ProjectionMetrics(CollectorRegistry())) as wired:
         return await _dispatch(wired, console, arguments)

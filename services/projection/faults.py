@@ -1,23 +1,23 @@
-"""What can go wrong with a partition, other than a bad event."""
+"""Errors of processing a partition, other than a bad event."""
 
 
 class ProjectionError(Exception):
-    """The root of what this service raises."""
+    """Base class of this service's errors."""
 
 
 class TransientError(ProjectionError):
-    """Something a partition needs is away. It passes, and is tried again for ever."""
+    """A dependency is temporarily unavailable. The service retries indefinitely."""
 
 
 class FencedError(ProjectionError):
-    """The checkpoint is not where the batch started from: somebody else moved it."""
+    """The checkpoint is not where the batch started: another writer moved it."""
 
     def __str__(self) -> str:
-        return "somebody else moved the checkpoint"
+        return "another writer moved the checkpoint"
 
 
 class HaltedError(ProjectionError):
-    """The checkpoint may not move further now: a switch of generations is being prepared."""
+    """The checkpoint may not move any further for now: two generations are being compared or switched."""
 
     def __init__(self, last: int) -> None:
         super().__init__(f"halted at offset {last}")

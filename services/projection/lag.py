@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Lag:
-    """Looks every second, and tells what it knows: what it cannot see does not make the lag smaller."""
+    """Checks every second and reports the result. Missing information never makes the lag smaller."""
 
     def __init__(self, mongo: Mongo, topics: Topics, metrics: ProjectionMetrics) -> None:
         self._mongo = mongo
@@ -35,27 +35,27 @@ class Lag:
         self._as_of: dict[Place, datetime] = {}
         self._pointer: Row | None = None
         self._parked: list[Row] = []
-        self.kafka_away: str | None = "it was not asked yet"
+        self.kafka_unavailable: str | None = "not checked yet"
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
-            await self._look_at_topics()
+            await self._check_topics()
             try:
-                await self._look_at_documents()
+                await self._check_documents()
             except TransientError as error:
-                _log.debug("the lag cannot be looked at: %s", error)
+                _log.debug("cannot measure the lag: %s", error)
             self._measure()
             await asyncio.sleep(_EVERY_SECONDS)
 
-    async def _look_at_topics(self) -> None:
+    async def _check_topics(self) -> None:
         try:
             self._ends = await self._topics.ends()
-            self.kafka_away = None
+            self.kafka_unavailable = None
         except TransientError as error:
-            self.kafka_away = str(error)
+            self.kafka_unavailable = str(error)
 
-    async def _look_at_documents(self) -> None:
+    async def _check_documents(self) -> None:
         pointer = await Generations(self._mongo).pointer()
         if pointer is None:
             return
@@ -66,7 +66,7 @@ class Lag:
             self._as_of.clear()
         now = datetime.now(UTC)
         self._as_of = {place: as_of for place, as_of in self._as_of.items() if as_of <= now + SKEW}
-        # as far back as the one that is furthest behind: however far that is, it may have come on
+        # back to where the slowest partition is: however far behind, it may have advanced
         oldest = min((self._as_of.get(place, _NEVER) for place in checkpoints), default=now)
         believed = credible(await Heartbeats(self._mongo).since(oldest, now), now)
         for place, checkpoint in checkpoints.items():
@@ -79,9 +79,9 @@ class Lag:
             self._as_of.pop(place, None)
         passed = {place: freshness.Checkpoint(checkpoint.incarnation, checkpoint.offset)}
         known = self._as_of.get(place, _NEVER)
-        # an older beat can prove nothing more, and looking at all of them took half of an idle process's time
+        # older heartbeats prove nothing new, and checking all of them took half of an idle process's time
         newer = [beat for beat in beats if beat.t > known]
-        # the newest tells how many shards there are; of the others those that were not passed prove nothing
+        # the newest gives the number of shards; of the others, those not yet passed prove nothing
         telling = newer[:1] + [beat for beat in newer[1:] if _end(place, beat) <= checkpoint.offset + 1]
         as_of = fresh_as_of((_only(place, beat) for beat in telling), passed)
         if as_of is not None:
@@ -96,7 +96,7 @@ class Lag:
         self._metrics.parked.set(len(self._parked))
 
     def partitions(self) -> list[dict[str, Any]]:
-        """Per partition: the next offset to be read, where it ends, and the difference in events and ms."""
+        """Per partition: the next offset to read, the end offset, and the lag in events and ms."""
         now = datetime.now(UTC)
         return [self._partition(place, now) for place in sorted(self._ends.keys() | self._checkpoints.keys())]
 
@@ -108,13 +108,13 @@ class Lag:
             "partition": place[1],
             "position": position,
             "endOffset": end,
-            # of a topic made anew the whole is still to be read
+            # a re-created topic still has to be read from its beginning
             "events": None if end is None else end - position if end >= position else end,
             "ms": lag_ms(now, self._as_of.get(place)),
         }
 
     def report(self) -> dict[str, Any]:
-        """What `GET /lag` tells."""
+        """The body of `GET /lag`."""
         pointer: Mapping[str, Any] = self._pointer or {}
         read_models = pointer.get("readModels", {})
         return {
@@ -138,13 +138,13 @@ class Lag:
 
 
 def _end(place: Place, beat: Heartbeat) -> int:
-    """Where a partition ended when the heartbeat was sent; 0 when it does not say."""
+    """Where a partition ended when the heartbeat was sent; 0 if the heartbeat does not include it."""
     topic, partition = place
     ends = beat.end_offsets.get(topic, ())
     return ends[partition] if partition < len(ends) else 0
 
 
 def _only(place: Place, beat: Heartbeat) -> Heartbeat:
-    """What a heartbeat says of one partition."""
+    """The heartbeat reduced to one partition."""
     topic, partition = place
     return replace(beat, end_offsets={topic: [0] * partition + [_end(place, beat)]})

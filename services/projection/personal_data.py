@@ -1,4 +1,4 @@
-"""Names and addresses made readable with keys that the command service hands out."""
+"""Decrypts names and email addresses with keys fetched from the command service."""
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -13,20 +13,21 @@ from services.projection.faults import TransientError
 from services.projection.read_models.customers import Reveal
 from shared.auth import valid_id
 
-_AT_ONCE: Final = 1000
+_BATCH: Final = 1000
 _TIMEOUT: Final = 5.0
 _ALGORITHMS: Final = ["dir", "A256GCM"]
 
 
 class Keys:
-    """Asks for keys, many at a time. Nothing is remembered: a key may be deleted at any moment."""
+    """Fetches keys in batches. Keys are not cached: one may be deleted at any moment."""
 
     def __init__(self, url: str, read_token: Callable[[], str]) -> None:
         self._url = f"{url.rstrip('/')}/personal-data-keys"
         self._read_token = read_token
         self._token: str | None = None
-        self._refused = False
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)  # a neighbour: never by a proxy
+        self._last_failed = False
+        # never through a proxy: the service is internal
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,35 +38,35 @@ class Keys:
         await self._client.aclose()
 
     async def reveal(self, customer_ids: Iterable[str]) -> Reveal:
-        """What makes the texts of those customers readable; `TransientError` when no keys are to be had."""
+        """A function that decrypts those customers' texts; `TransientError` if the keys cannot be fetched."""
         keys: dict[str, Any] = {}
-        # a record's key may be anything; one that is no customer's id would have the whole request refused
+        # a record's key may be anything; an invalid customer id would fail the whole request
         for some in _batches(sorted(filter(valid_id, set(customer_ids)))):
-            keys |= await self._ask(some)
+            keys |= await self._fetch(some)
         return _revealing({customer: _imported(key) for customer, key in keys.items()})
 
     async def why_not_ready(self) -> str | None:
-        """Why keys cannot be had, in words fit for anybody's eyes; None unless the last attempt failed."""
+        """Why keys cannot be fetched, in words safe to publish; None unless the last attempt failed."""
         try:
-            if self._refused:
-                await self._ask([])
+            if self._last_failed:
+                await self._fetch([])
         except TransientError as error:
             return str(error)
         return None
 
-    async def _ask(self, customer_ids: list[str]) -> Mapping[str, Any]:
+    async def _fetch(self, customer_ids: list[str]) -> Mapping[str, Any]:
         try:
             answer = await self._post(customer_ids)
             if answer.status_code == 401:
-                # its file may hold a newer one
+                # the token file may hold a newer one
                 self._token = None
                 answer = await self._post(customer_ids)
             answer.raise_for_status()
             keys: Mapping[str, Any] = answer.json()["keys"]
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
-            self._refused = True
+            self._last_failed = True
             raise TransientError(f"personal data keys: {type(error).__name__}") from error
-        self._refused = False
+        self._last_failed = False
         return keys
 
     async def _post(self, customer_ids: list[str]) -> httpx.Response:
@@ -76,7 +77,7 @@ class Keys:
 
 
 def _batches(ids: list[str]) -> Iterable[list[str]]:
-    return (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))
+    return (ids[first : first + _BATCH] for first in range(0, len(ids), _BATCH))
 
 
 def _imported(key: Any) -> OctKey | None:
@@ -91,7 +92,7 @@ def _revealing(keys: Mapping[str, OctKey | None]) -> Reveal:
         try:
             return (jwe.decrypt_compact(text, key, algorithms=_ALGORITHMS).plaintext or b"").decode()
         except JoseError as error:
-            # the library's own words may hold parts of the text
+            # the library's message may contain parts of the text
             raise ValueError(f"cannot be decrypted: {type(error).__name__}") from None
 
     return reveal

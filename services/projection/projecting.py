@@ -1,4 +1,4 @@
-"""One batch of one partition: read what it touches, fold it, write it."""
+"""Processes a batch of one partition: loads the affected documents, folds the events, writes the result."""
 
 import asyncio
 import logging
@@ -59,31 +59,31 @@ class Projector:
         self._checkpoints = Checkpoints(mongo, generation)
         self._marks: dict[Place, dict[str, Parked]] = {}
         self._repeating: set[Place] = set()
-        """Partitions whose last batch held events that were applied before."""
+        """Partitions whose last batch contained events that had already been applied."""
 
     async def checkpoint(self, place: Place) -> Checkpoint:
-        """Where the partition stands. What is remembered of it is read again, too."""
+        """Load the partition's checkpoint, and reload its marks."""
         checkpoint = await self._checkpoints.load(place)
         self._marks[place] = await marks.load(self._mongo, self.generation, place)
         return checkpoint
 
-    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
-        """Count nothing of the partition as passed; the checkpoint as it is then. Raises as `apply` does."""
+    async def reset(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Move the checkpoint back to before the first record, and return it. Raises like `apply`."""
         return await self._writer.write(place, start, Passed("", -1, ""), None, Writes(), ())
 
     async def incarnations(self) -> Mapping[str, str]:
-        """The incarnations of the topics as the relay told them last; none while it is silent."""
+        """The topics' incarnations as last reported by the relay; empty while the relay is silent."""
         return await Heartbeats(self._mongo).incarnations()
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
-        """Apply records that follow `start`; the checkpoint as it is then.
+        """Apply records that follow `start`, and return the new checkpoint.
 
         Raises `TransientError`, `FencedError` and `HaltedError`.
         """
         topic, began = place[0], time.perf_counter()
         try:
             readings = [reading(record) async for some in slices(records) for record in some]
-            # a rebuild is no news of any request
+            # a rebuild is not part of any request
             trace = BatchTrace(place, readings if start.live else ())
             fold, moved = await self._apply(place, start, readings, trace)
         except FencedError:
@@ -102,12 +102,12 @@ class Projector:
         if new := self._new(place, readings):
             fold = await self._fold(place, start, readings, new)
             if not fold.letters and not fold.holes:
-                with suppress(FencedError):  # perhaps only because one is not new
+                with suppress(FencedError):  # possibly only because one of them is not new
                     return fold, await self._write(place, start, fold, readings, trace)
         fold = await self._fold(place, start, readings)
         if fold.holes:
             fold = await self._fill(place, start, readings, fold.holes)
-        # repeats seldom come alone
+        # repeats rarely come alone
         (self._repeating.add if fold.repeats else self._repeating.discard)(place)
         if fold.letters:
             await self._dead_letters.send(fold.letters)
@@ -115,9 +115,9 @@ class Projector:
         return fold, await self._write(place, start, fold, readings, trace)
 
     def _new(self, place: Place, readings: Sequence[Reading]) -> frozenset[str]:
-        """The orders taken for new without a look, which is half of a small batch's time.
+        """Orders assumed to be new without reading them, which would take half of a small batch's time.
 
-        If one is not, inserting it fails.
+        If one is not new, inserting it fails.
         """
         if place[0] != "orders" or place in self._repeating:
             return frozenset()
@@ -127,8 +127,8 @@ class Projector:
         self, place: Place, start: Checkpoint, fold: Fold, readings: Sequence[Reading], trace: BatchTrace
     ) -> Checkpoint:
         last = readings[-1].record
-        said = (found for each in reversed(readings) if (found := incarnation(each.record)))
-        to = Passed(next(said, start.incarnation), last.offset, digest(last))
+        known = (found for each in reversed(readings) if (found := incarnation(each.record)))
+        to = Passed(next(known, start.incarnation), last.offset, digest(last))
         trace.writing()
         moved = await self._writer.write(
             place, start, to, sent_at(last), fold.projection.writes(), fold.marks.values()
@@ -144,7 +144,7 @@ class Projector:
         new: frozenset[str] = frozenset(),
         refetched: Refetched | None = None,
     ) -> Fold:
-        """Fold onto what is stored of the streams, but for those that are `new`."""
+        """Fold onto the streams' stored documents; those in `new` have none."""
         topic = place[0]
         subjects = {each.subject for each in readings}
         known = subjects - new
@@ -160,10 +160,10 @@ class Projector:
     async def _fill(
         self, place: Place, start: Checkpoint, readings: Sequence[Reading], holes: Sequence[Hole]
     ) -> Fold:
-        """Fold again, with what was missing if the topic has it."""
+        """Fold again, with the missing events if the topic has them."""
         self._metrics.holes.labels(place[0]).inc(len(holes))
         for hole in holes:
-            _log.error("%s/%d: %s lacks versions %d to %d", *place, hole.subject, hole.first, hole.last)
+            _log.error("%s/%d: %s is missing versions %d to %d", *place, hole.subject, hole.first, hole.last)
         refetched = await refetch(self._kafka, place, holes, readings[-1].record.offset + 1)
         return await self._fold(place, start, readings, refetched=refetched)
 
@@ -175,10 +175,10 @@ class Projector:
 
 
 async def slices(whole: Sequence[T]) -> AsyncIterator[Sequence[T]]:
-    """A few at a time, and between them everybody has a turn.
+    """Yield a few items at a time, and let other tasks run in between.
 
-    A large batch takes the event loop for 40 ms. Whoever had written meanwhile made way for the next only
-    then, and the store had nothing to do.
+    A large batch blocked the event loop for 40 ms. Finished writes made room for the next ones only after
+    that, and the store was idle.
     """
     for start in range(0, len(whole), _SLICE):
         if start:
@@ -189,7 +189,7 @@ async def slices(whole: Sequence[T]) -> AsyncIterator[Sequence[T]]:
 def new_projection(
     topic: str, stored: Documents, at: datetime, reveal: Reveal | None, *, live: bool
 ) -> TopicProjection:
-    """What folds the events of a topic."""
+    """The projection of a topic's events."""
     match topic:
         case "orders":
             return OrdersProjection(stored, at, live=live)
@@ -199,4 +199,4 @@ def new_projection(
         case "products":
             return ProductsProjection(stored)
         case other:
-            raise ValueError(f"no read model follows {other}")
+            raise ValueError(f"no read model for topic {other}")

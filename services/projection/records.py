@@ -1,4 +1,4 @@
-"""From a Kafka record to an event, and what else a record says."""
+"""Reads events and metadata from Kafka records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from shared.topics import COMMITTED_AT, INCARNATION, RECEIVED_AT
 _SUBJECT_FIELD: Final = {"orders": "order_id", "customers": "customer_id", "products": "product_id"}
 
 _LARGEST: Final = 2 * 1024 * 1024
-"""Bytes of JSON. As BSON they are up to six times as many, and a document holds 16 MiB."""
+"""Bytes of JSON. BSON takes up to six times as many, and a document is limited to 16 MiB."""
 _DEEPEST: Final = 90
-"""Levels; a document has a hundred. https://www.mongodb.com/docs/manual/reference/limits/"""
+"""Nesting levels; a document is limited to 100. https://www.mongodb.com/docs/manual/reference/limits/"""
 
 
 class Record(Protocol):
-    """A record as aiokafka hands it out."""
+    """A record as returned by aiokafka."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Record(Protocol):
 
 @dataclass(slots=True)
 class Undecodable:
-    """Stands for a record of which only its place is known."""
+    """Placeholder for a record of which only the position is known."""
 
     topic: str
     partition: int
@@ -49,7 +49,7 @@ class Undecodable:
 
 
 def header(record: Record, name: str) -> str | None:
-    """The first header of that name as text; None when there is none or it is no text."""
+    """The first non-null header of that name; None if there is none or it is not valid UTF-8."""
     for found, value in record.headers:
         if found == name and value is not None:
             try:
@@ -60,20 +60,20 @@ def header(record: Record, name: str) -> str | None:
 
 
 def incarnation(record: Record) -> str | None:
-    """Which making of its topic the record belongs to; None when it does not say so."""
+    """The incarnation of the topic that the record belongs to; None if the record does not state it."""
     return header(record, INCARNATION)
 
 
 def digest(record: Record) -> str:
-    """What tells a record from a different one at the same offset."""
+    """Distinguishes a record from a different one at the same offset."""
     if isinstance(record, Undecodable):
-        return f"undecodable-{record.offset}"  # each of them is one of its own
+        return f"undecodable-{record.offset}"  # unique per offset
     hashed = blake2b(record.value or b"", digest_size=16, key=(record.key or b"")[:64])
     return hashed.hexdigest()
 
 
 def sent_at(record: Record) -> datetime | None:
-    """When the record was sent, as its sender says, who may say anything; None when that is no time."""
+    """The record's timestamp, which its sender may set to anything; None if it is not a valid time."""
     if isinstance(record, Undecodable):
         return None
     try:
@@ -83,12 +83,12 @@ def sent_at(record: Record) -> datetime | None:
 
 
 def stream_of(record: Record) -> str:
-    """The aggregate's id by the record's key, whatever bytes that has."""
+    """The aggregate's id from the record's key, whatever bytes it contains."""
     return shown(record.key)
 
 
 def shown(content: bytes | None) -> str:
-    """Bytes as text on one line: whoever made them writes no line of a log and steers no terminal."""
+    """Bytes as printable text on one line, so that they cannot forge log lines or control a terminal."""
     text = (content or b"").decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -96,26 +96,26 @@ def shown(content: bytes | None) -> str:
 
 
 def read(record: Record) -> Incoming[Any]:
-    """The event in a record, in the newest shape of its type.
+    """The event in a record, upcast to the newest schema of its type.
 
-    Raises `ValueError` when it is none that belongs there, or its data don't fit its schema.
+    Raises `ValueError` if it is not an event of this topic and key, or its data do not match its schema.
     """
     if isinstance(record, Undecodable):
-        raise ValueError("the name of a header, in it or before it in its batch, is not UTF-8")
-    # faster than pydantic's own parser where most of a document is kept as it is
+        raise ValueError("a header name, in this record or an earlier one of its batch, is not UTF-8")
+    # faster than pydantic's own parser, as most of the document is kept as is
     content = record.value or b""
-    told = orjson.loads(content)
-    _check_storable(content, told)
-    envelope = CloudEvent.model_validate(told)
+    parsed = orjson.loads(content)
+    _check_storable(content, parsed)
+    envelope = CloudEvent.model_validate(parsed)
     if envelope.type not in EVENTS[record.topic]:
-        raise ValueError(f"{envelope.type!r} is no event of the topic")
+        raise ValueError(f"{envelope.type!r} is not an event type of this topic")
     data = _upcast(envelope)
     event = load_data(envelope.type, data)
     if not envelope.subject == stream_of(record) == getattr(event, _SUBJECT_FIELD[record.topic]):
         raise ValueError("key, subject and data name different aggregates")
     occurred = envelope.time.astimezone(UTC)
     if (published := sent_at(record)) is None:
-        raise ValueError("its timestamp is no time")
+        raise ValueError("the record's timestamp is not a valid time")
     headers = dict(record.headers)
     return Incoming(
         event=event,
@@ -138,17 +138,17 @@ def read(record: Record) -> Incoming[Any]:
 def _upcast(envelope: CloudEvent) -> Data:
     try:
         return upcast(envelope.type, envelope.schema_version, envelope.data)
-    except (KeyError, TypeError) as error:  # an upcaster met what no service of ours has written
-        raise ValueError(f"its data are not of schema version {envelope.schema_version}") from error
+    except (KeyError, TypeError) as error:  # an upcaster met data that our services never write
+        raise ValueError(f"the data do not match schema version {envelope.schema_version}") from error
 
 
-def _check_storable(content: bytes, told: object) -> None:
-    """Raise `ValueError` for what no document can hold: the store would refuse the whole batch, for ever."""
+def _check_storable(content: bytes, parsed: object) -> None:
+    """Raise `ValueError` for content that no document can hold: the store would always reject its batch."""
     if len(content) > _LARGEST:
-        raise ValueError("it is too large for a document")
-    # no deeper than it has brackets, which few events have so many of
-    if content.count(b"{") + content.count(b"[") > _DEEPEST and _depth(told) > _DEEPEST:
-        raise ValueError("it is nested too deeply for a document")
+        raise ValueError("too large for a document")
+    # the depth cannot exceed the number of brackets, and few events have that many
+    if content.count(b"{") + content.count(b"[") > _DEEPEST and _depth(parsed) > _DEEPEST:
+        raise ValueError("nested too deeply for a document")
 
 
 def _depth(content: object) -> int:

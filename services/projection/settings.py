@@ -1,4 +1,4 @@
-"""What the service is told by its environment."""
+"""The service's settings, read from the environment."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,8 +19,8 @@ def _mongodb(url: SecretStr) -> SecretStr:
 class ProjectionSettings(BaseSettings):
     """LOG_LEVEL, LOG_FORMAT, HOST, PORT, MONGODB_URL, MONGODB_DATABASE, KAFKA_*, PERSONAL_DATA_*.
 
-    The token for personal data keys is PERSONAL_DATA_TOKEN, or stands in PERSONAL_DATA_TOKEN_FILE, which is
-    read again when the token is refused.
+    The token for personal data keys is PERSONAL_DATA_TOKEN or the content of PERSONAL_DATA_TOKEN_FILE, which
+    takes precedence and is read again when the token is rejected.
     """
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
@@ -29,7 +29,7 @@ class ProjectionSettings(BaseSettings):
     log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8004
-    """0 takes a free one."""
+    """0 picks a free port."""
     mongodb_url: Annotated[SecretStr, AfterValidator(_mongodb)]
     mongodb_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "orders"
     kafka_bootstrap_servers: Annotated[str, Field(min_length=1)]
@@ -63,7 +63,7 @@ class ProjectionSettings(BaseSettings):
         return self
 
     def read_token(self) -> str:
-        """The token as it is now; `OSError` when its file cannot be read."""
+        """The current token; `OSError` if its file cannot be read."""
         if self.personal_data_token_file is not None:
             return self.personal_data_token_file.read_text().strip()
         assert self.personal_data_token is not None

@@ -1,4 +1,4 @@
-"""Spans of events on their way into the documents, from the record to the feed."""
+"""Tracing spans for events, from the record to the documents and the feed."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -15,10 +15,10 @@ from shared.topics import TRACEPARENT
 
 
 class BatchTrace:
-    """A batch's spans: one per event, under the one that sent it, and below it the batch's write.
+    """A batch's spans: one per event, a child of the span that published it, with a child for the write.
 
-    Each event learns of its span, so that what follows from it can go on there. There are none when nobody
-    traces.
+    Each event carries its span's `traceparent`, so that later work can continue the trace. There are no
+    spans when tracing is off.
     """
 
     def __init__(self, place: Place, readings: Sequence[Reading]) -> None:
@@ -36,11 +36,11 @@ class BatchTrace:
                 self._spans.append((each.record, span))
 
     def writing(self) -> None:
-        """The write begins."""
+        """The write starts."""
         self._write_began_ns = time.time_ns()
 
     def written(self, unused: Collection[Record]) -> None:
-        """It is done; `unused` went to the dead letters."""
+        """The write is done; `unused` went to the dead letters."""
         for record, span in self._spans:
             if record in unused:
                 span.set_status(StatusCode.ERROR)

@@ -1,4 +1,4 @@
-"""What the service and its commands are made of."""
+"""The parts that the service and its commands share."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -23,10 +23,10 @@ _SWITCH_SECONDS: Final = 0.0005
 
 
 def prepare_process() -> None:
-    """Make a process fit to project, before anything runs in it."""
+    """Tune the process for projecting, before anything runs in it."""
     collect_rarely()
-    # a thread that hears from MongoDB waits so long for the one that folds, at each of a batch's requests,
-    # while the server has nothing to do
+    # a thread with a reply from MongoDB waits this long for the folding thread, at each request of a batch,
+    # while the server is idle
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
@@ -37,7 +37,7 @@ def group(generation: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What every command of this service works with."""
+    """What the service and each of its commands work with."""
 
     settings: ProjectionSettings
     mongo: Mongo
@@ -59,7 +59,7 @@ class Parts:
 
 @asynccontextmanager
 async def parts(settings: ProjectionSettings, metrics: ProjectionMetrics) -> AsyncIterator[Parts]:
-    """Everything, for as long as it is entered. Nothing connects before it is asked."""
+    """All parts, closed on exit. Each connects on first use."""
     options = client_options(settings)
     url = str(settings.personal_data_keys_url)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The projection on real servers, through crashes, rebalances and topics that are not what they were."""
+"""The projection on real servers, through crashes, rebalances and re-created topics."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ def names(count: int, prefix: str = "o") -> list[str]:
 
 
 async def exact(around: World, orders: list[str], *, versions: int) -> None:
-    """Every document and every count is what these orders of one lamp each make of it."""
+    """Assert that every document and count is exactly right for these orders of one lamp each."""
     stored = await around.all(ORDERS)
     assert set(stored) == set(orders)
     assert {order["version"] for order in stored.values()} == {versions}
@@ -53,7 +53,7 @@ async def exact(around: World, orders: list[str], *, versions: int) -> None:
     assert sum(part["orderCount"] for part in (await around.all(DAILY_SALES)).values()) == total
 
 
-async def test_killed_in_the_middle_of_batches_it_leaves_every_count_exact(around: World) -> None:
+async def test_counts_stay_exact_when_the_process_is_killed_during_batches(around: World) -> None:
     orders = names(6000)
     projection = await around.projection()
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
@@ -86,7 +86,7 @@ async def test_two_instances_share_the_partitions_through_rebalances(around: Wor
     await exact(around, orders, versions=2)
 
 
-async def test_an_instance_that_slept_through_a_rebalance_does_no_harm(around: World) -> None:
+async def test_an_instance_suspended_during_a_rebalance_does_no_harm(around: World) -> None:
     first = await around.projection()
     await first.ready()
     orders = names(2000)
@@ -106,8 +106,10 @@ async def test_an_instance_that_slept_through_a_rebalance_does_no_harm(around: W
 
 
 @pytest.mark.parametrize("more", [0, 400])
-async def test_a_topic_made_anew_under_old_checkpoints_leaves_nothing_out(around: World, more: int) -> None:
-    """Refilled with less than there was, or with more: reading on in the middle would skip some."""
+async def test_no_event_of_a_re_created_topic_is_skipped_because_of_old_checkpoints(
+    around: World, more: int
+) -> None:
+    """Refilled with fewer records than before, or more: continuing at the old offset would skip some."""
     projection = await around.projection()
     await projection.ready()
     orders = names(300)
@@ -119,14 +121,14 @@ async def test_a_topic_made_anew_under_old_checkpoints_leaves_nothing_out(around
     await around.topics.publish("orders", [(order, 1, created(order)) for order in later])
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
 
-    async def there() -> bool:
+    async def all_stored() -> bool:
         return len(await around.all(ORDERS)) == len(orders) + len(later)
 
-    await eventually(there, f"all orders are there: {projection.log}", 40)
+    await eventually(all_stored, f"all orders are stored: {projection.log}", 40)
     await exact(around, orders + later, versions=1)
 
 
-async def test_what_cannot_be_used_goes_to_the_dead_letters_and_others_go_on(around: World) -> None:
+async def test_unusable_events_go_to_the_dead_letters_and_other_streams_continue(around: World) -> None:
     projection = await around.projection()
     await projection.ready()
     await around.topics.publish(
@@ -146,13 +148,13 @@ async def test_what_cannot_be_used_goes_to_the_dead_letters_and_others_go_on(aro
     (mark,) = await around.database[PARKED].find({}).to_list(None)
     assert (mark["subject"], mark["lastVersion"]) == ("bad", 2)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return [row["stream"] for row in (await projection.get("/lag"))["parked"]] == ["bad"]
 
-    await eventually(told, "/lag says so")
+    await eventually(reported, "/lag lists the parked stream")
 
 
-async def test_what_cannot_be_decoded_goes_to_the_dead_letters_without_its_content(around: World) -> None:
+async def test_an_undecodable_record_goes_to_the_dead_letters_without_its_content(around: World) -> None:
     projection = await around.projection()
     await projection.ready()
     orders = names(200)
@@ -163,13 +165,13 @@ async def test_what_cannot_be_decoded_goes_to_the_dead_letters_without_its_conte
     await exact(around, orders, versions=2)
     (letter,) = await records(around.kafka, ["orders.dlq"])
     assert not letter.value
-    told = dict(letter.headers)
-    assert told["dead-letter-partition"] == b"0"
-    assert b"not UTF-8" in told["dead-letter-error"]
-    assert f"dead letter {told['dead-letter-offset'].decode()} of" in projection.log.read_text()
+    found = dict(letter.headers)
+    assert found["dead-letter-partition"] == b"0"
+    assert b"not UTF-8" in found["dead-letter-error"]
+    assert f"dead letter {found['dead-letter-offset'].decode()} of" in projection.log.read_text()
 
 
-async def test_a_hole_parks_its_stream_until_the_missing_version_comes(around: World) -> None:
+async def test_a_hole_parks_its_stream_until_the_missing_version_arrives(around: World) -> None:
     projection = await around.projection()
     await projection.ready()
     await around.topics.publish("orders", [("o1", 2, shipped("o1")), ("o2", 1, created("o2"))])
@@ -181,22 +183,22 @@ async def test_a_hole_parks_its_stream_until_the_missing_version_comes(around: W
     assert await around.database[PARKED].count_documents({"open": True}) == 0
 
 
-async def test_names_become_readable_and_go_with_their_key(around: World) -> None:
+async def test_names_are_decrypted_and_disappear_with_their_key(around: World) -> None:
     projection = await around.projection(PERSONAL_DATA_TOKEN=around.keys.token)
     keys = around.keys
     registered = CustomerRegistered(
         customer_id="ada", name=keys.encrypted("ada", "Ada"), email=keys.encrypted("ada", "a@b.c")
     )
-    keys.away = True
+    keys.unavailable = True
     await around.topics.publish("customers", [("ada", 1, registered)])
     await around.topics.publish("orders", [("o1", 1, created("o1"))])
-    await around.projected(1, "orders go on while keys are away")
+    await around.projected(1, "orders continue while the keys are unavailable")
     assert set(await around.all(ORDERS)) == {"o1"}
     assert await around.all(CUSTOMERS) == {}
     reasons = (await projection.get("/health/ready"))["reasons"]
     assert reasons == {"personal-data-keys": "personal data keys: HTTPStatusError"}
-    keys.away = False
-    await around.projected(2, "customers go on when the keys are back")
+    keys.unavailable = False
+    await around.projected(2, "customers continue when the keys are available again")
     assert (await around.all(CUSTOMERS))["ada"]["name"] == "Ada"
     assert (await projection.get("/health/ready")) == {"status": "ready"}
     del keys.keys["ada"]

@@ -1,4 +1,4 @@
-"""Two generations of a read model, compared batch by batch and, where these differ, document by document."""
+"""Two generations of a read model are compared by batch and, from the first difference, by document."""
 
 import uuid
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SAME = [{"_id": f"o{number}", "total": number} for number in range(9)]
 
 
 def entry(number: int) -> dict[str, Any]:
-    """An order's first entry in its history."""
+    """The first entry in an order's history."""
     incoming = read(record(ORDERS, f"o{number}", 1, created(f"o{number}"), offset=number))
     return order_history.entry(incoming, "ada", {"_id": f"o{number}"}, T)
 
@@ -31,7 +31,7 @@ def entry(number: int) -> dict[str, Any]:
 async def compared(
     mongodb: Server, read_model: ReadModel, before: Sequence[Row], after: Sequence[Row]
 ) -> list[Difference | None]:
-    """What the comparison of two generations says of each document."""
+    """The result of comparing two generations, for each document."""
     async with Mongo(mongodb.url, f"comparing-{uuid.uuid4().hex[:12]}") as mongo:
         await mongo[GENERATIONS].insert_one({"_id": "live"})
         for generation, rows in (("1-1", before), ("1-2", after)):
@@ -48,21 +48,21 @@ def texts(found: Sequence[Difference | None]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         ({}, []),
-        ({"o0": None}, ["orders o0 is gone"]),
-        ({"o8": None}, ["orders o8 is gone"]),
+        ({"o0": None}, ["orders o0 is missing"]),
+        ({"o8": None}, ["orders o8 is missing"]),
         ({"o9": {"total": 9}}, ["orders o9 is new"]),
-        ({"o4": {"total": 1}, "o6": None}, ["orders o4 differs in total", "orders o6 is gone"]),
+        ({"o4": {"total": 1}, "o6": None}, ["orders o4 differs in total", "orders o6 is missing"]),
     ],
     ids=["nothing", "first", "last", "more", "middle"],
 )
-async def test_each_difference_is_told_whatever_batch_it_is_in(
+async def test_each_difference_is_reported_whichever_batch_it_is_in(
     mongodb: Server,
     monkeypatch: pytest.MonkeyPatch,
     changed: dict[str, dict[str, int] | None],
-    told: list[str],
+    expected: list[str],
 ) -> None:
     monkeypatch.setattr(comparing, "_BATCH", 2)
     documents = {row["_id"]: row for row in SAME}
@@ -72,12 +72,12 @@ async def test_each_difference_is_told_whatever_batch_it_is_in(
         else:
             documents[name] = {"_id": name, **fields}
     found = await compared(mongodb, ORDERS, SAME, list(documents.values()))
-    assert texts(found) == told
+    assert texts(found) == expected
     assert len(found) == len(documents.keys() | {row["_id"] for row in SAME})
 
 
-async def test_an_events_way_is_not_compared_but_all_that_happened_is(mongodb: Server) -> None:
-    """The topics were made anew and published again: offsets and times are others, the events are not."""
+async def test_an_events_content_is_compared_but_its_transport_is_not(mongodb: Server) -> None:
+    """The topics were re-created and republished: offsets and times differ, the events do not."""
     before = [entry(number) for number in range(9)]
     elsewhere = {"offset": 700, "publishedAt": T + timedelta(days=1), "projectedAt": T + timedelta(days=2)}
     after = [{**row, **elsewhere} for row in before]

@@ -1,4 +1,4 @@
-"""Reading in a group, from the first record to the last commit."""
+"""Reading in a consumer group, from the first record to the last commit."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +32,7 @@ ORDERS_0 = ("orders", 0)
 
 
 class Kept:
-    """Keeps the values of the records it is given, and checkpoints, in memory."""
+    """Keeps the records it is given, and checkpoints, in memory."""
 
     def __init__(self) -> None:
         self.values: dict[Place, list[bytes | None]] = {}
@@ -40,11 +40,11 @@ class Kept:
         self._checkpoints: dict[Place, Checkpoint] = {}
 
     async def checkpoint(self, place: Place) -> Checkpoint:
-        """Where the partition stands."""
+        """The partition's checkpoint."""
         return self._checkpoints.get(place, Checkpoint("", -1, "", 0, live=True))
 
-    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
-        """Never asked for here."""
+    async def reset(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Never called here."""
         raise NotImplementedError
 
     async def incarnations(self) -> Mapping[str, str]:
@@ -60,7 +60,7 @@ class Kept:
         return moved
 
     async def kept(self, place: Place, values: Sequence[bytes | None]) -> None:
-        """Wait for all of these."""
+        """Wait until exactly these values were read."""
 
         async def all_there() -> bool:
             return self.values.get(place) == [*values]
@@ -69,18 +69,18 @@ class Kept:
 
 
 class Fenced(Kept):
-    """Somebody else always was there before."""
+    """Another process has always written the batch before."""
 
-    asked = 0
+    attempts = 0
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
-        """In vain."""
-        self.asked += 1
+        """Always fail."""
+        self.attempts += 1
         raise FencedError
 
 
 class Group:
-    """A consumer group of the test's own."""
+    """A consumer group for one test."""
 
     def __init__(self, kafka: str) -> None:
         self.kafka = kafka
@@ -90,7 +90,7 @@ class Group:
 
     @property
     def broker(self) -> KafkaBroker:
-        """Another connection."""
+        """A new connection."""
         settings = ProjectionSettings.model_validate(
             {
                 "mongodb_url": "mongodb://nowhere",
@@ -123,10 +123,10 @@ class Group:
 async def group(kafka: Server) -> AsyncIterator[Group]:
     await remake_topics(kafka.url)
     yield Group(kafka.url)
-    assert not [task for task in asyncio.all_tasks() if "/" in task.get_name()], "no partition is left over"
+    assert not [task for task in asyncio.all_tasks() if "/" in task.get_name()], "no partition still runs"
 
 
-async def test_what_was_passed_last_is_committed_at_the_end(
+async def test_the_last_offset_passed_is_committed_on_exit(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consuming, "_COMMIT_SECONDS", 3600)
@@ -136,7 +136,7 @@ async def test_what_was_passed_last_is_committed_at_the_end(
     assert await group.committed() == 2
 
 
-async def test_a_rebalance_during_the_stop_leaves_nobody_at_work(
+async def test_a_rebalance_while_stopping_starts_no_partition(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker = group.broker
@@ -150,26 +150,26 @@ async def test_a_rebalance_during_the_stop_leaves_nobody_at_work(
     async with member:
         await group.send(b"1")
         await group.kept.kept(ORDERS_0, [b"1"])
-    assert member.ours == frozenset()
+    assert member.assigned_places == frozenset()
 
 
-async def test_a_partition_that_is_fenced_again_and_again_takes_its_time(group: Group) -> None:
+async def test_a_partition_that_is_fenced_repeatedly_backs_off(group: Group) -> None:
     fenced, faults = Fenced(), group.metrics.faults.labels("orders")._value
     async with group.consuming(group.broker, fenced):
         await group.send(b"1")
 
         async def often() -> bool:
-            return fenced.asked >= 4
+            return fenced.attempts >= 4
 
-        await eventually(often, "it is tried again")
-        assert faults.get() >= fenced.asked - 2, "it backs off, but for the first time"
+        await eventually(often, "the batch is retried")
+        assert faults.get() >= fenced.attempts - 2, "it backs off, except the first time"
 
 
 def letters(kept: Kept) -> list[Undecodable]:
     return [record for record in kept.records if isinstance(record, Undecodable)]
 
 
-async def test_a_record_that_cannot_be_decoded_is_stepped_over_and_nothing_else_is(group: Group) -> None:
+async def test_an_undecodable_record_is_skipped_and_no_other_is(group: Group) -> None:
     async with group.consuming(group.broker):
         await group.send(b"1", b"2")
         await send_undecodable(group.kafka, *ORDERS_0, b"3", b"4")
@@ -180,7 +180,7 @@ async def test_a_record_that_cannot_be_decoded_is_stepped_over_and_nothing_else_
     assert [record.offset for record in letters(group.kept)] == [4]
 
 
-async def test_a_partition_whose_checkpoint_stands_at_such_a_record_goes_on(group: Group) -> None:
+async def test_a_partition_continues_from_a_checkpoint_at_an_undecodable_record(group: Group) -> None:
     async with group.consuming(group.broker):
         await send_undecodable(group.kafka, *ORDERS_0, b"1")
         await group.kept.kept(ORDERS_0, [b"1", None])
@@ -189,10 +189,10 @@ async def test_a_partition_whose_checkpoint_stands_at_such_a_record_goes_on(grou
         await group.kept.kept(ORDERS_0, [b"1", None, b"2"])
 
 
-async def test_a_partition_that_cannot_be_read_keeps_nobody_waiting(
+async def test_a_partition_that_cannot_be_read_does_not_block_the_others(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here the records of one partition are damaged, which a poll says in the place of the others'."""
+    """One partition's records are corrupt, which makes a poll raise and lose those of the others."""
     getmany, broken = AIOKafkaConsumer.getmany, TopicPartition("orders", 1)
 
     async def damaged(consumer: AIOKafkaConsumer, *places: TopicPartition, **options: Any) -> Any:
@@ -212,7 +212,7 @@ async def test_a_partition_that_cannot_be_read_keeps_nobody_waiting(
         await group.kept.kept(("orders", 1), [b"1"])
 
 
-async def test_it_stops_when_a_commit_is_never_answered(
+async def test_stopping_does_not_wait_for_a_commit_that_is_never_answered(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()

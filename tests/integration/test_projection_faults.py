@@ -1,4 +1,4 @@
-"""Servers that go away and come back: nothing is lost, and /lag does not hide it."""
+"""Nothing is lost when servers fail and recover, and /lag shows it."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 @pytest_asyncio.fixture
 async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    """A MongoDB of the test's own, to be stopped."""
+    """A MongoDB for one test, which may stop it."""
     server = await start_mongodb(tmp_path_factory.mktemp("mongodb") / "server")
     yield server
     await server.stop()
@@ -38,7 +38,7 @@ async def around(kafka: Server, store: Server, tmp_path: Path) -> AsyncIterator[
         yield made
 
 
-async def test_the_store_is_stopped_and_started_again(around: World, store: Server) -> None:
+async def test_nothing_is_lost_when_the_store_restarts(around: World, store: Server) -> None:
     projection = await around.projection()
     await projection.ready()
     orders = names(1000)
@@ -46,18 +46,18 @@ async def test_the_store_is_stopped_and_started_again(around: World, store: Serv
     await around.projected(200)
     await store.kill()
 
-    async def says_so() -> bool:
+    async def reported_unavailable() -> bool:
         reasons = (await projection.get("/health/ready")).get("reasons", {})
         return "mongodb" in reasons
 
-    await eventually(says_so, "it says that the store is away")
+    await eventually(reported_unavailable, "the store is reported as unavailable")
     await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
     await store.start()
     await around.projected(2 * len(orders))
     await exact(around, orders, versions=2)
 
 
-async def test_the_broker_is_stopped_and_started_again(around: World, kafka: Server) -> None:
+async def test_nothing_is_lost_when_the_broker_restarts(around: World, kafka: Server) -> None:
     projection = await around.projection()
     await projection.ready()
     orders = names(1000)
@@ -65,10 +65,10 @@ async def test_the_broker_is_stopped_and_started_again(around: World, kafka: Ser
     await around.projected(200)
     await kafka.stop()
 
-    async def says_so() -> bool:
+    async def reported_unavailable() -> bool:
         return "kafka" in (await projection.get("/health/ready")).get("reasons", {})
 
-    await eventually(says_so, "it says that the broker is away", 30)
+    await eventually(reported_unavailable, "the broker is reported as unavailable", 30)
     await kafka.start()
     await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
     await around.projected(2 * len(orders))
@@ -77,7 +77,7 @@ async def test_the_broker_is_stopped_and_started_again(around: World, kafka: Ser
 
 async def beat(kafka: str, t: str, ends: dict[str, list[int]], incarnation: str = "first") -> None:
     """A heartbeat of the relay's only shard."""
-    told = {
+    content = {
         "shards": 1,
         "shard": 0,
         "t": t,
@@ -85,7 +85,7 @@ async def beat(kafka: str, t: str, ends: dict[str, list[int]], incarnation: str 
         "incarnations": dict.fromkeys(CATEGORIES, incarnation),
     }
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
-        await producer.send_and_wait("heartbeats", orjson.dumps(told))
+        await producer.send_and_wait("heartbeats", orjson.dumps(content))
 
 
 async def lag(projection: Projection, topic: str, partition: int) -> dict[str, Any]:
@@ -107,7 +107,7 @@ async def test_lag_is_proven_by_heartbeats_and_grows_when_they_stop(around: Worl
         return bool((await lag(projection, "orders", 0))["ms"] < 60_000)
 
     await eventually(known, "the heartbeat is known")
-    assert (await lag(projection, "orders", 3))["ms"] == NEVER, "this partition has passed no heartbeat"
+    assert (await lag(projection, "orders", 3))["ms"] == NEVER, "no heartbeat proves this partition"
     first = (await lag(projection, "orders", 0))["ms"]
 
     async def grows() -> bool:
@@ -118,7 +118,7 @@ async def test_lag_is_proven_by_heartbeats_and_grows_when_they_stop(around: Worl
 
 
 async def fresh(around: World, ends: dict[str, list[int]], partition: int, incarnation: str) -> None:
-    """Wait until a partition of the orders proves how far it is, to a relay that lives."""
+    """Wait until the lag of a partition of `orders` is proven by new heartbeats."""
 
     async def proven() -> bool:
         await beat(around.kafka, rfc3339(datetime.now(UTC)), ends, incarnation)
@@ -127,7 +127,7 @@ async def fresh(around: World, ends: dict[str, list[int]], partition: int, incar
     await eventually(proven, "the lag is known", 20, every=0.5)
 
 
-async def test_a_partition_that_holds_only_a_record_from_outside_proves_its_lag(around: World) -> None:
+async def test_a_partition_that_holds_only_a_foreign_record_proves_its_lag(around: World) -> None:
     await (await around.projection()).ready()
     async with AIOKafkaProducer(bootstrap_servers=around.kafka) as producer:
         await producer.send_and_wait("orders", b"not JSON", b"bad", partition=3)
@@ -138,8 +138,8 @@ async def test_a_partition_that_holds_only_a_record_from_outside_proves_its_lag(
     assert len(await records(around.kafka, ["orders.dlq"])) == 1
 
 
-async def test_a_topic_made_anew_with_what_it_held_proves_its_lag(around: World) -> None:
-    """No record comes that would tell: all stand where the checkpoints are already."""
+async def test_a_topic_re_created_with_the_same_records_proves_its_lag(around: World) -> None:
+    """No record reveals the new topic: all are at offsets that the checkpoints have already passed."""
     await (await around.projection()).ready()
     orders = names(100)
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
@@ -150,26 +150,26 @@ async def test_a_topic_made_anew_with_what_it_held_proves_its_lag(around: World)
     async with AIOKafkaConsumer(bootstrap_servers=around.kafka) as consumer:
         places = [TopicPartition("orders", number) for number in range(DEFAULT_PARTITIONS)]
         ends = await consumer.end_offsets(places)
-    told: dict[str, list[int]] = {topic: [0] * DEFAULT_PARTITIONS for topic in CATEGORIES}
-    told["orders"] = [ends[place] for place in places]
+    reported: dict[str, list[int]] = {topic: [0] * DEFAULT_PARTITIONS for topic in CATEGORIES}
+    reported["orders"] = [ends[place] for place in places]
     for partition in range(DEFAULT_PARTITIONS):
-        await fresh(around, told, partition, "second")
+        await fresh(around, reported, partition, "second")
     await exact(around, orders, versions=1)
 
 
-async def test_heartbeats_and_metrics_go_on_through_a_rebalance(around: World) -> None:
+async def test_heartbeats_are_stored_through_a_rebalance(around: World) -> None:
     first = await around.projection()
     await first.ready()
     second = await around.projection()
     await second.ready()
     ends: dict[str, list[int]] = {topic: [0] * DEFAULT_PARTITIONS for topic in CATEGORIES}
     now = datetime.now(UTC)
-    for second_of_it in range(3):
-        await beat(around.kafka, rfc3339(now + timedelta(seconds=second_of_it)), ends)
+    for seconds in range(3):
+        await beat(around.kafka, rfc3339(now + timedelta(seconds=seconds)), ends)
     await first.stop()
     await beat(around.kafka, rfc3339(now + timedelta(seconds=3)), ends)
 
     async def all_there() -> bool:
         return await around.database[HEARTBEATS].count_documents({}) == 4
 
-    await eventually(all_there, "all heartbeats are there, each once")
+    await eventually(all_there, "all heartbeats are stored, each once")

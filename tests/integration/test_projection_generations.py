@@ -1,4 +1,4 @@
-"""A generation that is dropped while somebody fills it is gone, and its name with it."""
+"""A generation dropped while it is being filled leaves nothing behind, and its name is not reused."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
@@ -30,7 +30,7 @@ async def mongo(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Mongo]
 
 
 class Interrupted:
-    """A database in which something happens behind the first drop of a collection."""
+    """A database in which something happens after the first collection is dropped."""
 
     def __init__(self, database: Any, meanwhile: Callable[[], Awaitable[object]]) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class Interrupted:
         return getattr(self._database, name)
 
     async def drop_collection(self, name: str) -> None:
-        """As the database does."""
+        """Drop the collection."""
         await self._database.drop_collection(name)
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile is not None:
@@ -51,7 +51,7 @@ class Interrupted:
 
 
 async def drop_and_meanwhile(mongo: Mongo, meanwhile: Callable[[], Awaitable[object]]) -> None:
-    """Drop 1-2, and `meanwhile` between two of its collections."""
+    """Drop 1-2, and run `meanwhile` between two of its collections."""
     database = mongo.database
     mongo.database = cast("Any", Interrupted(database, meanwhile))
     try:
@@ -61,7 +61,7 @@ async def drop_and_meanwhile(mongo: Mongo, meanwhile: Callable[[], Awaitable[obj
 
 
 async def left_of(mongo: Mongo, generation: str) -> list[str]:
-    """The collections that hold something of a generation."""
+    """The collections that still hold data of a generation."""
     names = await mongo.database.list_collection_names()
     rows = [
         name
@@ -71,7 +71,7 @@ async def left_of(mongo: Mongo, generation: str) -> list[str]:
     return [name for name in names if name.endswith(f"__{generation}")] + rows
 
 
-async def test_a_batch_between_two_collections_of_a_drop_is_fenced(
+async def test_a_batch_written_while_its_generation_is_dropped_is_fenced(
     mongo: Mongo, mongodb_url: str, mongodb_database: str
 ) -> None:
     async with Mongo(mongodb_url, mongodb_database) as other:
@@ -86,7 +86,7 @@ async def test_a_batch_between_two_collections_of_a_drop_is_fenced(
     assert await left_of(mongo, "1-2") == []
 
 
-async def test_no_checkpoint_is_made_in_a_generation_that_is_dropped(
+async def test_no_checkpoint_is_created_in_a_generation_that_is_being_dropped(
     mongo: Mongo, mongodb_url: str, mongodb_database: str
 ) -> None:
     async with Mongo(mongodb_url, mongodb_database) as other:
@@ -103,7 +103,7 @@ async def test_no_checkpoint_is_made_in_a_generation_that_is_dropped(
     assert await left_of(mongo, "1-2") == []
 
 
-async def test_a_number_is_never_given_twice(mongo: Mongo) -> None:
+async def test_a_number_is_never_reused(mongo: Mongo) -> None:
     generations = Generations(mongo)
     await generations.drop("1-2")
     assert await generations.make([PLACE]) == "1-3"
@@ -111,8 +111,8 @@ async def test_a_number_is_never_given_twice(mongo: Mongo) -> None:
     assert await generations.make([PLACE]) == "1-4"
 
 
-class Sleeps(Generations):
-    """Sleeps between choosing a number and taking it, while another comes and goes."""
+class Suspended(Generations):
+    """Suspended between choosing a number and using it, while another generation is created and dropped."""
 
     async def _next_number(self) -> int:
         number = await super()._next_number()
@@ -121,14 +121,14 @@ class Sleeps(Generations):
         return number
 
 
-async def test_whoever_slept_takes_no_number_of_a_generation_that_was_dropped(mongo: Mongo) -> None:
+async def test_a_suspended_process_does_not_take_the_number_of_a_dropped_generation(mongo: Mongo) -> None:
     with pytest.raises(TransientError):
-        await Sleeps(mongo).make([PLACE])
+        await Suspended(mongo).make([PLACE])
     assert await mongo[GENERATIONS].distinct("_id") == ["1-1", "1-2", LIVE]
 
 
 @pytest.mark.parametrize("what", [CHECKPOINTS, collection(ORDERS, "1-3")])
-async def test_what_a_crash_left_of_a_generation_is_in_nobodys_way(mongo: Mongo, what: str) -> None:
+async def test_what_a_crash_left_of_a_generation_does_not_block_a_new_one(mongo: Mongo, what: str) -> None:
     left = {"_id": "1-3|orders|0", "generation": "1-3", "topic": "orders", "partition": 0, "offset": 7}
     await mongo[what].insert_one(left)
     new = await Generations(mongo).make([PLACE])
@@ -137,7 +137,7 @@ async def test_what_a_crash_left_of_a_generation_is_in_nobodys_way(mongo: Mongo,
     assert await left_of(mongo, "1-3") == []
 
 
-async def test_what_is_live_is_not_dropped_and_what_is_dropped_does_not_become_live(mongo: Mongo) -> None:
+async def test_a_live_generation_is_not_dropped_and_a_dropped_one_does_not_become_live(mongo: Mongo) -> None:
     generations = Generations(mongo)
     with pytest.raises(IsLiveError):
         await generations.drop("1-1")
@@ -147,7 +147,7 @@ async def test_what_is_live_is_not_dropped_and_what_is_dropped_does_not_become_l
         await switch(mongo, "1-1", "1-2")
 
 
-async def test_of_many_that_make_one_at_a_time_each_gets_a_whole_one(mongo: Mongo) -> None:
+async def test_generations_created_one_after_another_are_all_complete(mongo: Mongo) -> None:
     generations = Generations(mongo)
     made = [await generations.make([PLACE]) for _ in range(5)]
     assert made == [f"1-{number}" for number in range(3, 8)]

@@ -1,4 +1,4 @@
-"""The lag that `/lag` and the metrics tell, of documents that stay behind."""
+"""The reported lag of documents that are behind."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ HALF_SECONDS: Final = 400
 
 
 def beats(now: datetime, shards: int) -> list[dict[str, Any]]:
-    """Two a second of each shard, the last one now: each tells of one event more than the one before."""
+    """Two per second and shard, the last one now; each reports one event more than the previous one."""
     return [
         {
             "_id": f"{shards}|{shard}|{number}",
@@ -40,11 +40,11 @@ def beats(now: datetime, shards: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("shards", "behind", "then"), [(1, 120, 95), (16, 30, 10)])
-async def test_documents_far_behind_that_come_on_are_seen_to(
+async def test_the_lag_shrinks_when_documents_far_behind_catch_up(
     mongodb: Server, shards: int, behind: int, then: int
 ) -> None:
     now = datetime.now(UTC)
-    # no broker is there: how far the documents are behind is told by what stands in their own store
+    # there is no broker: the lag is computed from the store alone
     async with (
         Mongo(mongodb.url, f"lag-{uuid4().hex[:12]}") as mongo,
         Topics({"bootstrap_servers": "127.0.0.1:1"}) as topics,
@@ -54,22 +54,22 @@ async def test_documents_far_behind_that_come_on_are_seen_to(
         await mongo[HEARTBEATS].insert_many(beats(now, shards))
         lag = Lag(mongo, topics, ProjectionMetrics(CollectorRegistry()))
 
-        async def stand(seconds: int) -> None:
-            """Have the documents hold what was there that long before `now`, and wait until it is told."""
+        async def set_lag(seconds: int) -> None:
+            """Move the documents to their state that long before `now`, and wait until this is reported."""
             offset = HALF_SECONDS - 2 * seconds - 1
             await mongo[CHECKPOINTS].update_one({}, {"$set": {"offset": offset}})
 
-            async def told() -> bool:
+            async def reported() -> bool:
                 ms = [row["ms"] for row in lag.partitions()]
                 passed = (datetime.now(UTC) - now).total_seconds()
                 return bool(ms) and 0 <= ms[0] / 1000 - passed - seconds <= 11
 
-            await eventually(told, f"the documents are told to be {seconds} s behind", 5)
+            await eventually(reported, f"the documents are reported to be {seconds} s behind", 5)
 
         looking = asyncio.create_task(lag.run())
         try:
-            await stand(behind)
-            await stand(then)
+            await set_lag(behind)
+            await set_lag(then)
         finally:
             looking.cancel()
             await asyncio.wait([looking])

@@ -1,4 +1,4 @@
-"""A transaction whose commands are sent together is all or nothing, like any other."""
+"""A transaction whose commands are sent together is atomic, like any other."""
 
 from collections.abc import AsyncIterator
 
@@ -36,7 +36,7 @@ async def stored(mongo: Mongo) -> tuple[list[int], int]:
     return things, counted["n"]
 
 
-async def test_all_commands_take_effect_and_answer_in_order(mongo: Mongo) -> None:
+async def test_all_commands_take_effect_and_are_answered_in_order(mongo: Mongo) -> None:
     def work(transaction: Transaction) -> list[int]:
         return [reply["n"] for reply in transaction.send([count(0), insert(1, 2), count(9), insert(3)])]
 
@@ -44,7 +44,7 @@ async def test_all_commands_take_effect_and_answer_in_order(mongo: Mongo) -> Non
     assert await stored(mongo) == ([0, 1, 2, 3], 1)
 
 
-async def test_a_document_that_cannot_be_written_undoes_all(mongo: Mongo) -> None:
+async def test_a_document_that_cannot_be_written_undoes_everything(mongo: Mongo) -> None:
     def work(transaction: Transaction) -> None:
         transaction.send([count(0), insert(1), insert(0, 2), insert(3)])
 
@@ -52,12 +52,12 @@ async def test_a_document_that_cannot_be_written_undoes_all(mongo: Mongo) -> Non
         await transact(mongo, work)
     assert [error["code"] for error in raised.value.details["writeErrors"]] == [11000]
     assert await stored(mongo) == ([0], 0)
-    # all answers were read: the connection is fit for the next transaction
+    # all replies were read: the connection can be used for the next transaction
     assert await transact(mongo, lambda transaction: len(transaction.send([insert(1)]))) == 1
     assert await stored(mongo) == ([0, 1], 0)
 
 
-async def test_a_command_that_fails_undoes_all(mongo: Mongo) -> None:
+async def test_a_command_that_fails_undoes_everything(mongo: Mongo) -> None:
     def work(transaction: Transaction) -> None:
         transaction.send([insert(1), {"noSuchCommand": 1}, insert(2)])
 
@@ -66,18 +66,18 @@ async def test_a_command_that_fails_undoes_all(mongo: Mongo) -> None:
     assert await stored(mongo) == ([0], 0)
 
 
-async def test_what_goes_on_in_the_usual_way_belongs_to_it(mongo: Mongo) -> None:
+async def test_later_operations_of_the_driver_belong_to_the_transaction(mongo: Mongo) -> None:
     def work(transaction: Transaction) -> None:
         transaction.send([insert(1)])
         transaction["things"].insert_one({"_id": 2}, session=transaction.session)
-        raise ValueError("it thought better of it")
+        raise ValueError("the caller gives up")
 
-    with pytest.raises(ValueError, match="thought better"):
+    with pytest.raises(ValueError, match="gives up"):
         await transact(mongo, work)
     assert await stored(mongo) == ([0], 0)
 
 
-async def test_a_rival_write_is_a_conflict(mongo: Mongo) -> None:
+async def test_a_concurrent_write_is_a_conflict(mongo: Mongo) -> None:
     def work(transaction: Transaction) -> None:
         transaction.send([count(0)])
         client = transaction.session.client

@@ -1,4 +1,4 @@
-"""A rebuild beside a service at work: compared, switched, rolled back; nobody reading notices."""
+"""A rebuild alongside a running service: compared, switched, rolled back, without affecting readers."""
 
 import asyncio
 import signal
@@ -46,7 +46,7 @@ async def around(kafka: Server, mongodb: Server, tmp_path: Path) -> AsyncIterato
 
 @pytest_asyncio.fixture
 async def projection(around: World) -> Projection:
-    """A service at work."""
+    """A running service."""
     started = await around.projection()
     await started.ready()
     return started
@@ -61,7 +61,7 @@ async def live(around: World) -> str:
 
 @asynccontextmanager
 async def orders_arriving(around: World, prefix: str) -> AsyncIterator[list[str]]:
-    """Orders that go on arriving, each created and shipped, while entered."""
+    """Publish orders continuously, each created and shipped, until the context exits."""
     orders: list[str] = []
     stopping = asyncio.Event()
 
@@ -82,7 +82,7 @@ async def orders_arriving(around: World, prefix: str) -> AsyncIterator[list[str]
 
 @asynccontextmanager
 async def reading(around: World, order: str) -> AsyncIterator[list[str]]:
-    """Reads an order through the pointer all the time; the generations that it was read from."""
+    """Read an order through the pointer continuously; yields the generations it was read from."""
     seen: list[str] = []
     stopping = asyncio.Event()
 
@@ -111,13 +111,13 @@ async def test_a_rebuild_under_traffic_switches_when_nothing_differs(
     await around.projected(1000)
     before = await live(around)
     async with orders_arriving(around, "new") as arriving, reading(around, "o1") as seen:
-        status, said = await around.command("rebuild")
-        assert status == 0, said
+        status, output = await around.command("rebuild")
+        assert status == 0, output
     after = await live(around)
     assert (before, after) == ("1-1", "1-2")
     assert set(seen) == {before, after}
-    assert "orders: " in said
-    assert " 0 different" in said
+    assert "orders: " in output
+    assert " 0 different" in output
     await around.projected(2 * (len(orders) + len(arriving)))
     await exact(around, orders + arriving, versions=2)
 
@@ -126,8 +126,8 @@ async def test_a_rebuild_under_traffic_switches_when_nothing_differs(
         return {row["generation"] for row in report["readModels"]} == {after}
 
     await eventually(follows, "/lag names the new generation")
-    status, said = await around.command("rollback")
-    assert status == 0, said
+    status, output = await around.command("rollback")
+    assert status == 0, output
     assert await live(around) == before
     more = names(50, "more")
     await around.topics.publish("orders", [(order, 1, created(order)) for order in more])
@@ -136,7 +136,7 @@ async def test_a_rebuild_under_traffic_switches_when_nothing_differs(
     await exact(around, orders + arriving + more, versions=2)
 
 
-async def test_a_rebuild_goes_past_a_partition_that_is_empty_since_its_topic_was_made_anew(
+async def test_a_rebuild_succeeds_with_a_partition_left_empty_by_re_creating_its_topic(
     around: World, projection: Projection
 ) -> None:
     orders = names(50)
@@ -148,20 +148,20 @@ async def test_a_rebuild_goes_past_a_partition_that_is_empty_since_its_topic_was
     around.topics.incarnation = "second"
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
 
-    async def told() -> bool:
+    async def restarted() -> bool:
         await beat(around.kafka, rfc3339(datetime.now(UTC)), {topic: [] for topic in CATEGORIES}, "second")
-        return "products/3 begins again" in projection.log.read_text()
+        return "products/3 restarts from the beginning" in projection.log.read_text()
 
-    await eventually(told, "it hears of the new topic", 20, every=0.5)
-    status, said = await around.command("rebuild")
-    assert status == 0, said
+    await eventually(restarted, "the partition notices the new topic", 20, every=0.5)
+    status, output = await around.command("rebuild")
+    assert status == 0, output
     assert await live(around) == "1-2"
-    status, said = await around.command("rollback")
-    assert status == 0, said
+    status, output = await around.command("rollback")
+    assert status == 0, output
     await exact(around, orders, versions=1)
 
 
-async def test_differences_are_told_and_switched_to_only_when_accepted(
+async def test_differences_are_reported_and_switched_to_only_when_accepted(
     around: World, projection: Projection
 ) -> None:
     orders = names(20)
@@ -170,20 +170,20 @@ async def test_differences_are_told_and_switched_to_only_when_accepted(
     damaged = around.database[collection(ORDERS, "1-1")]
     await damaged.update_one({"_id": "o3"}, {"$set": {"total": 1, "total_" + 80 * "x": 1}})
     await damaged.delete_one({"_id": "o4"})
-    status, said = await around.command("rebuild")
+    status, output = await around.command("rebuild")
     assert status == 1
-    assert f"orders o3 differs in total, total_{80 * 'x'} (" in said, "on one line, however long"
-    assert "orders o4 is new" in said
+    assert f"orders o3 differs in total, total_{80 * 'x'} (" in output, "on one line, however long"
+    assert "orders o4 is new" in output
     assert await live(around) == "1-1"
-    status, said = await around.command("rebuild", "customers", "--accept")
-    assert status == 1, "another read model than the named one differs"
-    status, said = await around.command("rebuild", "orders", "--accept")
-    assert status == 0, said
-    assert await live(around) == "1-2", "the unfinished generation was taken up again"
+    status, output = await around.command("rebuild", "customers", "--accept")
+    assert status == 1, "a read model other than the named one differs"
+    status, output = await around.command("rebuild", "orders", "--accept")
+    assert status == 0, output
+    assert await live(around) == "1-2", "the unfinished generation was resumed"
     await exact(around, orders, versions=1)
 
 
-async def test_history_that_comes_back_to_a_live_generation_without_it_is_told_once(
+async def test_events_republished_to_a_live_generation_without_them_are_added_to_the_feed_once(
     around: World, projection: Projection
 ) -> None:
     orders = names(20)
@@ -191,15 +191,15 @@ async def test_history_that_comes_back_to_a_live_generation_without_it_is_told_o
     await around.projected(20)
     await remake_topics(around.kafka)
     around.topics.incarnation = "second"
-    later = names(100, "later")  # some in every partition, which so hears of its new topic
+    later = names(100, "later")  # some in every partition, so that each notices the new topic
     await around.topics.publish("orders", [(order, 1, created(order)) for order in later])
 
     async def both() -> bool:
         return len(await around.all(ORDERS)) == 120
 
     await eventually(both, "the later orders are projected", 30)
-    status, said = await around.command("rebuild", "--accept")
-    assert status == 0, said
+    status, output = await around.command("rebuild", "--accept")
+    assert status == 0, output
     assert set(await around.all(ORDERS)) == set(later), "the topic did not hold the others"
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
     await around.projected(120)
@@ -211,8 +211,8 @@ async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, project
     await around.projected(1)
     await around.database[collection(ORDERS, "1-1")].update_one({"_id": "o1"}, {"$set": {"total": 1}})
     assert (await around.command("rebuild"))[0] == 1
-    status, said = await around.command("rebuild", "--discard")
-    assert status == 0, said
+    status, output = await around.command("rebuild", "--discard")
+    assert status == 0, output
     assert await around.database[CHECKPOINTS].count_documents({"generation": "1-2"}) == 0
     assert not [name for name in await around.database.list_collection_names() if name.endswith("__1-2")]
     await around.topics.publish("orders", [("o2", 1, created("o2"))])
@@ -221,11 +221,11 @@ async def test_an_unfinished_rebuild_is_discarded_cleanly(around: World, project
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Simulates the death of the process."""
 
 
 class DiesAt(Mongo):
-    """A connection whose process ends when it turns to that collection."""
+    """A connection whose process dies when it accesses the collection `last`."""
 
     last = ""
 
@@ -236,7 +236,7 @@ class DiesAt(Mongo):
 
 
 @pytest.mark.parametrize("last", [CHECKPOINTS, PARKED])
-async def test_a_discard_killed_in_the_middle_leaves_nothing_that_a_rebuild_takes_up(
+async def test_a_rebuild_does_not_resume_what_a_killed_discard_left_behind(
     around: World, projection: Projection, last: str
 ) -> None:
     await around.topics.publish("orders", [("o1", 1, created("o1"))])
@@ -249,26 +249,24 @@ async def test_a_discard_killed_in_the_middle_leaves_nothing_that_a_rebuild_take
         with pytest.raises(KilledError):
             await Generations(mongo).drop("1-2")
     await damaged.update_one({"_id": "o1"}, {"$set": {"total": 100}})
-    status, said = await around.command("rebuild")
-    assert status == 0, said
+    status, output = await around.command("rebuild")
+    assert status == 0, output
     assert await around.database[collection(ORDERS, await live(around))].index_information() == (
         await damaged.index_information()
     )
     await exact(around, ["o1"], versions=1)
     kept = await around.database[GENERATIONS].distinct("_id")
-    assert kept == ["1-1", "1-3", LIVE], "the rest is dropped with the switch"
+    assert kept == ["1-1", "1-3", LIVE], "the rest is dropped after the switch"
 
 
-async def test_a_discard_killed_in_the_middle_is_done_by_the_next(
-    around: World, projection: Projection
-) -> None:
+async def test_the_next_discard_completes_one_that_was_killed(around: World, projection: Projection) -> None:
     await around.database[GENERATIONS].insert_one({"_id": "1-2", "revision": 1, "number": 2})
     async with DiesAt(around.mongodb, around.database.name) as mongo:
         mongo.last = CHECKPOINTS
         with pytest.raises(KilledError):
             await Generations(mongo).drop("1-2")
-    status, said = await around.command("rebuild", "--discard")
-    assert (status, said) == (0, "Generation 1-2 is gone.\n")
+    status, output = await around.command("rebuild", "--discard")
+    assert (status, output) == (0, "Dropped generation 1-2.\n")
     assert await around.database[GENERATIONS].distinct("_id") == ["1-1", LIVE]
 
 
@@ -278,8 +276,8 @@ async def test_no_generation_keeps_an_erased_name(around: World, projection: Pro
     registered = CustomerRegistered(customer_id="ada", name=text, email=text)
     await around.topics.publish("customers", [("ada", 1, registered)])
     await around.projected(1)
-    status, said = await around.command("rebuild")
-    assert status == 0, said
+    status, output = await around.command("rebuild")
+    assert status == 0, output
     assert (await around.all(CUSTOMERS, "1-1"))["ada"]["name"] == "Ada"
     del keys.keys["ada"]
     await around.topics.publish("customers", [("ada", 2, CustomerErased(customer_id="ada"))])
@@ -288,33 +286,31 @@ async def test_no_generation_keeps_an_erased_name(around: World, projection: Pro
         assert (await around.all(CUSTOMERS, generation))["ada"]["name"] is None
 
 
-async def test_a_rebuild_killed_in_the_middle_is_taken_up_again(
-    around: World, projection: Projection
-) -> None:
+async def test_a_killed_rebuild_is_resumed(around: World, projection: Projection) -> None:
     orders = names(3000)
     await around.topics.publish("orders", [(order, 1, created(order)) for order in orders])
     await around.projected(len(orders))
     rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
     await rebuild.start()
 
-    async def begun() -> bool:
+    async def started() -> bool:
         return bool(
             await around.database[CHECKPOINTS].count_documents({"generation": "1-2", "offset": {"$gt": 0}})
         )
 
-    await eventually(begun, "it has begun", 30)
+    await eventually(started, "filling has started", 30)
     await rebuild.kill()
     more = names(100, "more")
     await around.topics.publish("orders", [(order, 1, created(order)) for order in more])
     await around.projected(len(orders) + len(more))
     if await live(around) == "1-1":
-        status, said = await around.command("rebuild")
-        assert status == 0, said
+        status, output = await around.command("rebuild")
+        assert status == 0, output
     assert await live(around) == "1-2"
     await exact(around, orders + more, versions=1)
 
 
-async def test_a_rebuild_that_slept_through_a_discard_ends_and_leaves_nothing(
+async def test_a_rebuild_suspended_during_a_discard_ends_and_leaves_nothing_behind(
     around: World, projection: Projection
 ) -> None:
     orders = names(3000)
@@ -323,41 +319,41 @@ async def test_a_rebuild_that_slept_through_a_discard_ends_and_leaves_nothing(
     rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
     await rebuild.start()
 
-    async def begun() -> bool:
+    async def started() -> bool:
         return "is being filled" in rebuild.log.read_text()
 
-    await eventually(begun, "it has begun", 30)
+    await eventually(started, "filling has started", 30)
     rebuild.freeze()
-    status, said = await around.command("rebuild", "--discard")
-    assert status == 0, said
+    status, output = await around.command("rebuild", "--discard")
+    assert status == 0, output
     rebuild.thaw()
     async with asyncio.timeout(30):
         assert await rebuild.process.wait() == 1
-    assert "Not done: generation 1-2 was dropped" in rebuild.log.read_text()
+    assert "Failed: generation 1-2 was dropped" in rebuild.log.read_text()
     assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1"]
     assert not [name for name in await around.database.list_collection_names() if name.endswith("__1-2")]
-    status, said = await around.command("rebuild")
-    assert status == 0, said
+    status, output = await around.command("rebuild")
+    assert status == 0, output
     assert await live(around) == "1-3"
 
 
-async def test_an_interrupted_rebuild_says_so_in_a_line(around: World, projection: Projection) -> None:
+async def test_an_interrupted_rebuild_prints_one_line(around: World, projection: Projection) -> None:
     rebuild = Projection(around.environment(), around.tmp / "rebuild.log", ("rebuild",))
     await rebuild.start()
 
-    async def begun() -> bool:
+    async def started() -> bool:
         return "is being filled" in rebuild.log.read_text()
 
-    await eventually(begun, "it has begun", 30)
+    await eventually(started, "filling has started", 30)
     rebuild.process.send_signal(signal.SIGINT)
     assert await rebuild.process.wait() == 130
-    said = rebuild.log.read_text()
-    assert "Interrupted. The same command goes on" in said
-    assert "Traceback" not in said
+    output = rebuild.log.read_text()
+    assert "Interrupted. Run the same command again" in output
+    assert "Traceback" not in output
 
 
 async def newer_code(around: World) -> None:
-    """A service of the next revision, at work."""
+    """Start a service of the next revision."""
     newer = (
         "from services.projection.store import generations; generations.REVISION = 2; "
         "from services.projection.app import main; main()"
@@ -376,10 +372,10 @@ async def test_a_service_whose_generation_is_dropped_fills_another_from_the_begi
     await around.projected(len(orders))
     await newer_code(around)
 
-    async def begun() -> bool:
+    async def started() -> bool:
         return bool(await around.all(ORDERS, "2-1"))
 
-    await eventually(begun, "it has begun", 30)
+    await eventually(started, "filling has started", 30)
     async with Mongo(around.mongodb, around.database.name) as mongo:
         await Generations(mongo).drop("2-1")
 
@@ -392,7 +388,7 @@ async def test_a_service_whose_generation_is_dropped_fills_another_from_the_begi
     assert await around.database[CHECKPOINTS].distinct("generation") == ["1-1", "2-2"]
 
 
-async def test_another_revision_of_the_code_fills_a_generation_of_its_own(
+async def test_another_revision_of_the_code_fills_its_own_generation(
     around: World, projection: Projection
 ) -> None:
     await around.topics.publish("orders", [("o1", 1, created("o1"))])

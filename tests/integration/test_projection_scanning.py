@@ -1,4 +1,4 @@
-"""Whoever reads a partition through comes to an end, whatever becomes of the topic meanwhile."""
+"""Reading a partition to its end terminates, whatever happens to the topic meanwhile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.integration
 
 
 class Slow(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka has no types
-    """Something happens behind the first records that it reads."""
+    """A consumer during which something happens after its first records."""
 
     meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def getmany(self, *places: Any, **options: Any) -> Any:
-        """As ever."""
+        """Read records."""
         found = await super().getmany(*places, **options)
         happens, Slow.meanwhile = (Slow.meanwhile, None) if found else (None, Slow.meanwhile)
         if happens is not None:
@@ -33,7 +33,7 @@ class Slow(AIOKafkaConsumer):  # type: ignore[misc] # aiokafka has no types
 
 
 async def fill(kafka: str, records: int) -> None:
-    """Put so many records of a stream into its topic, and into that of the dead letters."""
+    """Send this many records of a stream to its topic and to the dead-letter topic."""
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         for _ in range(records):
             for topic in ("orders", "orders.dlq"):
@@ -46,7 +46,7 @@ async def scan(
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: Callable[[], Awaitable[object]],
 ) -> list[Any]:
-    """Read a stream's records, while something happens behind the first of them."""
+    """Read a stream's records, while something happens after the first of them."""
     monkeypatch.setattr(module, "AIOKafkaConsumer", Slow)
     monkeypatch.setattr(Slow, "meanwhile", meanwhile)
     options = {
@@ -62,7 +62,7 @@ async def scan(
 
 
 @pytest.mark.parametrize("module", [refetching, reading], ids=["topic", "dead letters"])
-async def test_a_topic_made_anew_shorter_ends_it(
+async def test_reading_ends_when_the_topic_is_re_created_shorter(
     kafka: Server, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     await remake_topics(kafka.url)
@@ -77,23 +77,23 @@ async def test_a_topic_made_anew_shorter_ends_it(
 
 
 @pytest.mark.parametrize("module", [refetching, reading], ids=["topic", "dead letters"])
-async def test_a_broker_that_is_away_ends_it(
+async def test_reading_ends_when_the_broker_is_unavailable(
     kafka: Server, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     await remake_topics(kafka.url)
     await fill(kafka.url, 20)
 
-    async def away() -> None:
+    async def unavailable() -> None:
         kafka.freeze()
 
     try:
         with pytest.raises(TransientError):
-            await scan(module, kafka, monkeypatch, away)
+            await scan(module, kafka, monkeypatch, unavailable)
     finally:
         kafka.thaw()
 
 
-async def test_a_record_that_cannot_be_decoded_hides_no_other(
+async def test_an_undecodable_record_hides_no_other_record(
     kafka: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await remake_topics(kafka.url)
@@ -108,7 +108,7 @@ async def test_a_record_that_cannot_be_decoded_hides_no_other(
 
 
 @pytest.mark.parametrize("module", [refetching, reading], ids=["topic", "dead letters"])
-async def test_all_that_stood_there_is_found(
+async def test_all_records_present_at_the_start_are_found(
     kafka: Server, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     await remake_topics(kafka.url)

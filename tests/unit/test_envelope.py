@@ -106,7 +106,7 @@ def test_data_that_does_not_fit_its_type_is_a_value_error() -> None:
 
 @pytest.mark.parametrize("event_type", ["OrderEaten", "ProductDelisted"])
 def test_an_event_that_does_not_belong_to_its_topic_is_a_value_error(event_type: str) -> None:
-    with pytest.raises(ValueError, match="is no event of the topic"):
+    with pytest.raises(ValueError, match="is not an event type of this topic"):
         read_back(record(event_type=event_type))
 
 

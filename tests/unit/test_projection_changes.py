@@ -1,4 +1,4 @@
-"""The commands that a batch comes to stay below what MongoDB takes."""
+"""A batch's commands stay within MongoDB's limits."""
 
 from typing import Any
 
@@ -38,11 +38,11 @@ def test_small_documents_share_a_command_and_large_ones_stay_below_the_limit(wri
     assert len(commands(written([order(number, 500) for number in range(1000)]))) == 1
     found = commands(written([order(number, LARGE) for number in range(200)]))
     assert 200 * LARGE / 48_000_000 < len(found) <= 10
-    told = [each for command in found for each in command.get("documents") or command["updates"]]
-    assert len(told) == 200
+    changed = [each for command in found for each in command.get("documents") or command["updates"]]
+    assert len(changed) == 200
     for command in found:
         assert len(bson.encode({"all": command.get("documents") or command["updates"]})) < 48_000_000
 
 
-def test_nothing_to_write_is_no_command() -> None:
+def test_an_empty_batch_produces_no_commands() -> None:
     assert commands(Writes()) == []

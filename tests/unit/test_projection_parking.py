@@ -1,4 +1,4 @@
-"""What becomes of events that cannot be used, and of those behind them."""
+"""What happens to unusable events, and to the events after them."""
 
 import pytest
 
@@ -40,7 +40,7 @@ class Stream:
         return 0 if found is None else found["version"]
 
 
-def test_what_cannot_be_read_is_parked_with_all_behind_it_and_others_go_on() -> None:
+def test_an_unreadable_record_parks_the_rest_of_its_stream_and_no_other() -> None:
     stream = Stream()
     folding = stream.fold(BROKEN, OTHER, CREATED)
     assert [letter.record for letter in folding.letters] == [BROKEN, CREATED]
@@ -50,26 +50,26 @@ def test_what_cannot_be_read_is_parked_with_all_behind_it_and_others_go_on() -> 
     assert mark.unreadable == (digest(BROKEN),)
 
 
-def test_the_same_unreadable_record_again_parks_nothing_more() -> None:
+def test_reading_the_same_unreadable_record_again_parks_nothing_more() -> None:
     stream = Stream()
     stream.fold(BROKEN)
     folding = stream.fold(BROKEN)
     assert (folding.letters, folding.repeats, stream.marks["o1"].last_version) == ([], 1, 1)
 
 
-def test_two_different_unreadable_records_are_two_versions() -> None:
+def test_two_different_unreadable_records_count_as_two_versions() -> None:
     stream = Stream()
     stream.fold(BROKEN, Rec("orders", 0, 1, 0, b"o1", None, []))
     assert stream.marks["o1"].last_version == 2
 
 
-def test_what_cannot_be_applied_is_parked() -> None:
+def test_an_event_that_cannot_be_applied_is_parked() -> None:
     stream = Stream()
     folding = stream.fold(record("orders", "o1", 1, SHIPPED))
     assert folding.letters[0].reason == "UnusableEventError: the order was never created"
 
 
-def test_a_key_that_names_another_stream_is_not_used() -> None:
+def test_a_record_whose_key_names_another_stream_is_parked() -> None:
     stream = Stream()
     other = Rec("orders", 0, 0, 0, b"o9", CREATED.value, CREATED.headers)
     assert len(stream.fold(other).letters) == 1
@@ -77,41 +77,41 @@ def test_a_key_that_names_another_stream_is_not_used() -> None:
 
 
 @pytest.mark.parametrize("more", [b"[" * 95 + b"]" * 95, b'"' + b"x" * 3_000_000 + b'"'])
-def test_what_no_document_can_hold_is_the_events_own_fault(more: bytes) -> None:
+def test_an_event_that_no_document_can_hold_is_parked_alone(more: bytes) -> None:
     stream = Stream()
     odd = Rec("orders", 0, 0, 0, b"o1", (CREATED.value or b"")[:-2] + b',"more":' + more + b"}}", [])
     assert len(stream.fold(odd, OTHER).letters) == 1
     assert stream.version("o2") == 1
 
 
-def test_a_letter_of_somebody_elses_consumer_can_be_read() -> None:
+def test_a_letter_written_by_a_foreign_consumer_can_be_read() -> None:
     theirs = [("dead-letter-partition", b"three"), ("dead-letter-offset", None)]
     letter = dead_letter(Rec("orders.dlq", 0, 0, 0, b"o1", b"{", theirs))
     assert (letter.partition, letter.offset, letter.version) == (-1, -1, None)
 
 
-def test_a_letter_keeps_the_time_of_its_record() -> None:
+def test_a_letter_keeps_the_timestamp_of_its_record() -> None:
     sent = Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, origin(SECOND, "why"))
     assert dead_letter(sent).timestamp == SECOND.timestamp
     older = [each for each in sent.headers if each[0] != "dead-letter-timestamp"]
     assert dead_letter(Rec("orders.dlq", 0, 0, 9, SECOND.key, SECOND.value, older)).timestamp == 9
 
 
-def test_what_is_too_large_for_a_letter_is_left_out_and_said_to_be() -> None:
+def test_parts_too_large_for_a_letter_are_omitted_and_listed() -> None:
     large = b"0" * 300_000
     letter = Letter(Rec("orders", 0, 0, 0, large, large, [("who", large)]), "why")
-    left_out = "its value, its headers, most of its key"
+    omitted = "its value, its headers, most of its key"
     assert trimmed(letter) == (
         large[:1000],
         None,
         (),
-        f"why (too large for a letter, so left out: {left_out})",
+        f"why (omitted as too large: {omitted})",
     )
     small = Letter(Rec("orders", 0, 0, 0, large[1:], large[1:], [("", large[1:])]), "why")
     assert trimmed(small) == whole(small)
 
 
-def test_a_time_that_is_none_is_the_events_own_fault() -> None:
+def test_an_event_with_an_invalid_timestamp_is_parked_alone() -> None:
     stream = Stream()
     never = Rec("orders", 0, 0, -(10**15), b"o1", CREATED.value, CREATED.headers)
     assert len(stream.fold(never, OTHER).letters) == 1
@@ -119,7 +119,7 @@ def test_a_time_that_is_none_is_the_events_own_fault() -> None:
     assert sent_at(never) is None
 
 
-def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:
+def test_a_customer_is_erased_even_if_the_event_is_parked() -> None:
     memory = Memory()
     registered = CustomerRegistered(customer_id="ada", name="Ada", email="a@b.c")
     fold(memory, [record("customers", "ada", 1, registered)])
@@ -132,26 +132,26 @@ def test_a_customer_is_erased_although_the_event_has_to_wait() -> None:
     assert folding.projection.writes().erased == ["ada"]
 
 
-def test_amounts_too_large_for_the_store_are_the_events_own_fault() -> None:
+def test_an_event_with_amounts_too_large_for_the_store_is_parked_alone() -> None:
     stream = Stream()
     folding = stream.fold(record("orders", "o1", 1, created(quantity=2**60)), OTHER)
     assert len(folding.letters) == 1
     assert stream.version("o2") == 1
 
 
-def test_reasons_quote_nothing_of_the_record() -> None:
+def test_reasons_contain_nothing_of_the_record() -> None:
     stream = Stream()
     secret = Rec("orders", 0, 0, 0, b"o1", b'{"specversion":"Ada Lovelace"}', [])
     assert "Lovelace" not in stream.fold(secret).letters[0].reason
 
 
-def test_a_hole_is_found_and_nothing_is_applied_over_it() -> None:
+def test_a_hole_is_found_and_no_event_after_it_is_applied() -> None:
     stream = Stream()
     assert stream.fold(SECOND).holes == [Hole("o1", 1, 1)]
     assert stream.version() == 0
 
 
-def test_a_hole_is_filled_by_what_was_refetched() -> None:
+def test_a_hole_is_filled_with_refetched_events() -> None:
     stream = Stream()
     folding = stream.fold(SECOND, refetched={("o1", 1): CREATED})
     assert (folding.letters, stream.version()) == ([], 2)
@@ -164,7 +164,7 @@ def test_a_hole_that_cannot_be_filled_parks_the_stream() -> None:
     assert stream.marks["o1"].hole
 
 
-def test_a_stream_parked_for_a_hole_goes_on_when_the_missing_version_comes() -> None:
+def test_a_stream_parked_for_a_hole_resumes_when_the_missing_version_arrives() -> None:
     stream = Stream()
     stream.fold(SECOND, refetched={})
     assert stream.fold(CREATED).holes == [Hole("o1", 2, 2)]
@@ -172,14 +172,14 @@ def test_a_stream_parked_for_a_hole_goes_on_when_the_missing_version_comes() -> 
     assert (folding.letters, stream.version(), stream.marks["o1"].open) == ([], 2, False)
 
 
-def test_and_when_all_of_it_is_published_again() -> None:
+def test_a_stream_parked_for_a_hole_resumes_when_all_of_it_is_republished() -> None:
     stream = Stream()
     stream.fold(SECOND, refetched={})
     stream.fold(CREATED, SECOND, refetched={})
     assert (stream.version(), stream.marks["o1"].open) == (2, False)
 
 
-def test_a_stream_parked_for_what_cannot_be_used_does_not_go_on_by_itself() -> None:
+def test_a_stream_parked_for_an_unusable_event_does_not_resume_by_itself() -> None:
     stream = Stream()
     stream.fold(BROKEN)
     folding = stream.fold(CREATED, SECOND)

@@ -1,4 +1,4 @@
-"""Batches of several partitions that wait for a transaction: all are written, light ones together."""
+"""Batches of several partitions waiting for a transaction: all are written, light ones together."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ START = Checkpoint(incarnation="i", offset=-1, digest="", writes=0, live=True)
 
 
 class Recorded(DocumentWriter):
-    """Writes nowhere, and knows who shared a transaction."""
+    """Writes nothing, and records which partitions shared a transaction."""
 
     def __init__(self) -> None:
         super().__init__(cast("Mongo", None), "1-1")
@@ -22,7 +22,7 @@ class Recorded(DocumentWriter):
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
         self.transactions.append([batch.place[1] for batch in batches])
-        await asyncio.to_thread(len, batches)  # others come meanwhile
+        await asyncio.to_thread(len, batches)  # others arrive meanwhile
         return [START for _ in batches]
 
     async def take(self, partition: int, documents: int) -> Checkpoint:
@@ -30,13 +30,13 @@ class Recorded(DocumentWriter):
         return await self.write(("orders", partition), START, Passed("i", 0, "d"), None, writes, [])
 
 
-async def test_light_batches_that_wait_share_a_transaction() -> None:
+async def test_waiting_light_batches_share_a_transaction() -> None:
     writer = Recorded()
     await asyncio.gather(*(writer.take(partition, 1) for partition in range(12)))
     assert writer.transactions == [[0], list(range(1, 12))]
 
 
-async def test_heavy_batches_among_them_keep_nobody_waiting_for_ever() -> None:
+async def test_heavy_and_light_batches_do_not_starve_each_other() -> None:
     writer = Recorded()
     sizes = [1000, 1, 1000, 1000, 1, 1000, 1, 150, 150, 1000, 1, 1000]
     async with asyncio.timeout(5):

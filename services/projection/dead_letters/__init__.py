@@ -1,1 +1,1 @@
-"""The dead letters, seen and redriven from the command line."""
+"""Inspects and redrives dead letters from the command line."""

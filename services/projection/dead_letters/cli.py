@@ -1,4 +1,4 @@
-"""`dead-letters list|show|redrive`, as they are typed."""
+"""The commands `dead-letters list|show|redrive`."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from services.projection.wiring import Parts
 
 
 async def list_parked(parts: Parts, console: Console) -> int:
-    """The streams that wait among the dead letters."""
+    """List the parked streams."""
     rows = await _parked(parts)
     for row in rows:
         versions = f"versions {row['firstVersion']} to {row['lastVersion']}"
@@ -26,7 +26,7 @@ async def list_parked(parts: Parts, console: Console) -> int:
 
 
 async def show(parts: Parts, console: Console, stream: str) -> int:
-    """A stream's dead letters: `topic/id`."""
+    """Show the dead letters of a stream, given as `topic/id`. Returns 1 if there are none."""
     topic, _, subject = stream.partition("/")
     letters = await dead_letters(client_options(parts.settings), topic, subject)
     for letter in letters:
@@ -35,12 +35,12 @@ async def show(parts: Parts, console: Console, stream: str) -> int:
         _say(console, f"{place}, {version}, {letter.at}: {letter.error}")
         _say(console, f"  {shown(letter.value)}")
     if not letters:
-        _say(console, f"There are no dead letters of {stream}.")
+        _say(console, f"There are no dead letters for {stream}.")
     return 0 if letters else 1
 
 
 async def redrive_all(parts: Parts, console: Console, streams: Sequence[str]) -> int:
-    """Redrive these streams, or all; 1 when one stays parked."""
+    """Redrive these streams, or all. Returns 1 if one stays parked."""
     status, found = 0, False
     for row in await _parked(parts, live_only=False):
         name = _stream(row)
@@ -49,18 +49,18 @@ async def redrive_all(parts: Parts, console: Console, streams: Sequence[str]) ->
         found = True
         place = row["topic"], row["partition"]
         redriven = await redrive(parts, row["generation"], place, marks.mark_of(row))
-        told = f"{name} in generation {row['generation']}: {redriven.applied} events applied"
+        line = f"{name} in generation {row['generation']}: {redriven.applied} events applied"
         if redriven.stuck is not None:
             status = 1
-            told += f", still parked: {redriven.stuck}"
-        _say(console, told)
+            line += f", still parked: {redriven.stuck}"
+        _say(console, line)
     if not found:
         _say(console, "No such stream is parked.")
     return status
 
 
 def _say(console: Console, line: str) -> None:
-    """Print a line as it is: a stream's name that was folded or cut could not be typed again."""
+    """Print a line verbatim: a wrapped or truncated stream name could not be copied."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -69,7 +69,7 @@ def _stream(row: Row) -> str:
 
 
 async def _parked(parts: Parts, *, live_only: bool = True) -> list[Row]:
-    """The live generation's parked streams; or those of all that this code may write to."""
+    """The parked streams of the live generation, or of all generations that this code may write to."""
     generations = Generations(parts.mongo)
     pointer = await generations.pointer()
     if live_only:

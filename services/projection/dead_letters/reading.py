@@ -1,4 +1,4 @@
-"""Reads dead letters back, as the records they were."""
+"""Reads dead letters back as the original records."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from shared import topics
 
 @dataclass(slots=True)
 class DeadLetter:
-    """A record that could not be used, where it stood, and why it was set aside."""
+    """A record that could not be used, its original position, and the reason."""
 
     topic: str
     partition: int
@@ -31,17 +31,17 @@ class DeadLetter:
 
     @property
     def version(self) -> int | None:
-        """The event's version; None when it cannot be read."""
+        """The event's version; None if it cannot be read."""
         try:
             return read(self).version
-        except Exception:  # whatever is wrong with it, it is shown as unreadable
+        except Exception:  # whatever the cause, it is shown as unreadable
             return None
 
 
 def dead_letter(record: Record) -> DeadLetter:
-    """From a record of a topic of dead letters.
+    """From a record of a dead-letter topic.
 
-    One that does not tell when its record was published (they once didn't) has its own time for that.
+    Letters without their record's timestamp (early ones had none) get their own timestamp.
     """
     published = _number(header(record, topics.DEAD_LETTER_TIMESTAMP))
     own = [(name, value) for name, value in record.headers if not name.startswith("dead-letter-")]
@@ -59,12 +59,12 @@ def dead_letter(record: Record) -> DeadLetter:
 
 
 def _number(text: str | None) -> int:
-    """-1 for none: other teams' consumers may write letters here, too."""
+    """-1 if invalid: other teams' consumers may write letters here, too."""
     return int(text) if text is not None and text.isascii() and text.isdecimal() else -1
 
 
 async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> list[DeadLetter]:
-    """A stream's dead letters, in the order in which they were set aside; `TransientError`."""
+    """A stream's dead letters, in the order in which they were sent. Raises `TransientError`."""
     name = topics.dead_letters(topic)
     consumer = AIOKafkaConsumer(name, **options, enable_auto_commit=False, auto_offset_reset="earliest")
     found: list[DeadLetter] = []
@@ -77,5 +77,5 @@ async def dead_letters(options: dict[str, Any], topic: str, subject: str) -> lis
     except (KafkaError, OSError) as error:
         raise TransientError(f"dead letters: {type(error).__name__}") from error
     finally:
-        await consumer.stop()  # also when it could not start: it has connections by then
+        await consumer.stop()  # even if it failed to start: it may have open connections
     return found

@@ -1,4 +1,4 @@
-"""Applies a parked stream's events, in order, each once, also while new ones arrive."""
+"""Applies a parked stream's events in order, each exactly once, even while new ones arrive."""
 
 import asyncio
 import time
@@ -26,31 +26,31 @@ _RETRY_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """How many events were applied; `stuck` says why the stream is still parked, None when it goes on."""
+    """How many events were applied; `stuck` is why the stream is still parked, None if it is not."""
 
     applied: int
     stuck: str | None
 
 
 async def redrive(parts: Parts, generation: str, place: Place, mark: Parked) -> Redriven:
-    """Apply what can be applied now; the mark goes when nothing is left behind it.
+    """Apply the parked events that can be applied; unpark the stream if none remain.
 
-    Raises `TransientError` when that cannot be found out.
+    Raises `TransientError` if a dependency is unavailable or the partition stays busy.
     """
     applied, options = 0, client_options(parts.settings)
     while True:
-        # slow, and so before the moment in which the partition must stand still
-        # what stands in the topic comes first: a rebuild will read it there, with that offset and time
+        # slow, and so done before the write, which no other batch of the partition may overtake;
+        # the topic's copies come first: a rebuild will read them there, with the same offset and time
         candidates = await refetch_stream(options, place, mark.subject)
         candidates += await dead_letters(options, place[0], mark.subject)
-        redriven = await _between_batches(parts, generation, place, mark.subject, candidates)
+        redriven = await _retry_between_batches(parts, generation, place, mark.subject, candidates)
         applied += redriven.applied
         if redriven.stuck is None or not redriven.applied:
             return replace(redriven, applied=applied)
-        # it came further: more of it may have been parked meanwhile
+        # progress was made: more of the stream may have been parked meanwhile
 
 
-async def _between_batches(
+async def _retry_between_batches(
     parts: Parts, generation: str, place: Place, subject: str, candidates: Sequence[Record]
 ) -> Redriven:
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -58,9 +58,9 @@ async def _between_batches(
         try:
             return await _redrive(parts, generation, place, subject, candidates)
         except (FencedError, HaltedError, TransientError) as error:
-            # the service applied a batch meanwhile, is applying one, or waits for a switch: look again
+            # the service has applied or is applying a batch, or is halted: try again
             if time.monotonic() > deadline:
-                raise TransientError(f"the stream's partition gives no way: {error}") from error
+                raise TransientError(f"the stream's partition stayed busy: {error}") from error
         await asyncio.sleep(_RETRY_SECONDS)
 
 
@@ -68,7 +68,7 @@ async def _redrive(
     parts: Parts, generation: str, place: Place, subject: str, candidates: Sequence[Record]
 ) -> Redriven:
     topic = place[0]
-    # read first: whatever is parked after this moves the checkpoint, which the write would notice
+    # read first: anything parked after this moves the checkpoint, which the write would detect
     start = await Checkpoints(parts.mongo, generation).load(place)
     mark = (await marks.load(parts.mongo, generation, place)).get(subject)
     if mark is None or not mark.open:
@@ -81,7 +81,7 @@ async def _redrive(
     error = _apply(projection, subject, candidates)
     version = projection.version_of(subject)
     done = version >= mark.last_version
-    stuck = None if done else error or f"version {version + 1} is nowhere to be found"
+    stuck = None if done else error or f"version {version + 1} was not found"
     marked = replace(mark, open=not done, first_version=mark.last_version if done else version + 1)
     if stuck is not None:
         marked = replace(marked, reason=stuck)
@@ -91,20 +91,20 @@ async def _redrive(
 
 
 def _apply(projection: TopicProjection, subject: str, candidates: Iterable[Record]) -> str | None:
-    """Apply the next versions as long as there are any; what was wrong with the last one tried."""
+    """Apply consecutive versions while there are any; return the last error."""
     readable: dict[int, list[Record]] = {}
     error: str | None = None
     for record in candidates:
         try:
             readable.setdefault(read(record).version, []).append(record)
-        except Exception as failure:  # whatever it is, this copy cannot be used
+        except Exception as failure:  # whatever the cause, this copy cannot be used
             error = why(failure)
     while copies := readable.get(projection.version_of(subject) + 1):
         for record in copies:
             try:
                 projection.apply(read(record))
                 break
-            except Exception as failure:  # whatever it is, this copy cannot be used
+            except Exception as failure:  # whatever the cause, this copy cannot be used
                 error = why(failure)
         else:
             return error

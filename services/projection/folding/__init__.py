@@ -1,1 +1,1 @@
-"""Folds a batch of records of one partition, in memory, into what has to be written."""
+"""Folds a batch of one partition's records, in memory, into the changes to be written."""

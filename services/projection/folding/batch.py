@@ -1,4 +1,4 @@
-"""Takes a batch's records in order: applies what comes next, drops repeats, finds holes, parks the rest."""
+"""Folds a batch's records in order: applies next versions, drops repeats, finds holes, parks the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ Refetched = Mapping[tuple[str, int], Record]
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Versions of a stream that were not seen, both ends included."""
+    """Missing versions of a stream, both ends included."""
 
     subject: str
     first: int
@@ -27,7 +27,7 @@ class Hole:
 
 @dataclass(slots=True)
 class Fold:
-    """Folds records into `projection`. Without `refetched` holes are only found, with it filled or parked."""
+    """Folds records into `projection`. Holes are only collected, or, given `refetched`, filled or parked."""
 
     projection: TopicProjection
     known: Marks
@@ -40,7 +40,7 @@ class Fold:
     repeats: int = 0
 
     def take(self, reading: Reading) -> None:
-        """Take the next record, whatever is in it."""
+        """Fold the next record, whatever its content."""
         record, incoming = reading.record, reading.incoming
         if incoming is None:
             self._unreadable(record, reading.reason)
@@ -51,17 +51,17 @@ class Fold:
         if version <= stored:
             self.repeats += 1
         elif mark is not None and mark.open and not mark.hole:
-            self._park(record, version, f"behind version {mark.first_version}, which could not be used")
+            self._park(record, version, f"follows version {mark.first_version}, which could not be used")
         elif version == stored + 1:
             self._apply(record, incoming)
         elif mark is not None and mark.open:
-            self._behind_hole(record, version, mark)
+            self._after_hole(record, version, mark)
         else:
             self._fill(record, incoming, stored)
         self._forget(incoming)
 
     def _forget(self, incoming: Incoming[Any]) -> None:
-        """A customer is erased at once, also when the event is parked."""
+        """Erase a customer immediately, even if the event is parked."""
         if not isinstance(incoming.event, CustomerErased):
             return
         parked = self.projection.version_of(incoming.subject) < incoming.version
@@ -74,23 +74,23 @@ class Fold:
     def _apply(self, record: Record, incoming: Incoming[Any]) -> bool:
         try:
             self.projection.apply(incoming)
-        except Exception as error:  # whatever it is, this event cannot be used
+        except Exception as error:  # whatever the cause, this event cannot be used
             self._park(record, incoming.version, why(error))
             return False
         self.applied += 1
         mark = self._mark(incoming.subject)
         if mark is not None and mark.open and mark.hole:
-            self._go_on(incoming.subject, mark)
+            self._resume(incoming.subject, mark)
         return True
 
-    def _behind_hole(self, record: Record, version: int, mark: Parked) -> None:
+    def _after_hole(self, record: Record, version: int, mark: Parked) -> None:
         if version <= mark.last_version:
             self.repeats += 1
         else:
             self._park(record, version, f"version {mark.first_version - 1} is missing", hole=True)
 
     def _fill(self, record: Record, incoming: Incoming[Any], stored: int) -> None:
-        """A version is missing. Fill in what was refetched, park what is still ahead then."""
+        """A version is missing: apply the refetched events, and park this one if that is not enough."""
         subject, version = incoming.subject, incoming.version
         if self.refetched is None:
             self.holes.append(Hole(subject, stored + 1, version - 1))
@@ -101,8 +101,8 @@ class Fold:
         missing = self.projection.version_of(subject) + 1
         self._park(record, version, f"version {missing} is missing", hole=True)
 
-    def _go_on(self, subject: str, mark: Parked) -> None:
-        """The version that was missing has come: those that were parked behind it come out of the topic."""
+    def _resume(self, subject: str, mark: Parked) -> None:
+        """The missing version has arrived: reread from the topic those that were parked after it."""
         if self.projection.version_of(subject) < mark.last_version:
             if self.refetched is None:
                 self.holes.append(Hole(subject, self.projection.version_of(subject) + 1, mark.last_version))
@@ -112,7 +112,7 @@ class Fold:
             self.marks[subject] = replace(mark, open=False)
 
     def _apply_refetched(self, subject: str, last: int) -> int:
-        """Apply what was refetched, up to that version; the version reached."""
+        """Apply refetched events up to version `last`, and return the version reached."""
         assert self.refetched is not None
         while (version := self.projection.version_of(subject)) < last:
             record = self.refetched.get((subject, version + 1))
@@ -120,14 +120,14 @@ class Fold:
                 break
             try:
                 self.projection.apply(read(record))
-            except Exception as error:  # whatever it is, this event cannot be used
+            except Exception as error:  # whatever the cause, this event cannot be used
                 self._park(record, version + 1, why(error))
                 break
             self.applied += 1
         return version
 
     def _unreadable(self, record: Record, reason: str) -> None:
-        """Its version is not known: it counts as the next one of its stream, once."""
+        """Park a record of unknown version: it counts as the next one of its stream, once."""
         subject, found = stream_of(record), digest(record)
         mark = self._mark(subject)
         if mark is not None and found in mark.unreadable:
@@ -156,5 +156,5 @@ class Fold:
             )
         else:
             last = max(mark.last_version, version)
-            # what cannot be used is not freed by a missing version
+            # an unusable event is not unblocked by a missing version arriving
             self.marks[subject] = replace(mark, last_version=last, hole=mark.hole and hole)

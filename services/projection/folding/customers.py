@@ -11,7 +11,7 @@ from shared.events import CustomerErased, CustomerEvent
 
 
 class CustomersProjection:
-    """The documents of the customers in a batch."""
+    """The documents of a batch's customers."""
 
     def __init__(self, stored: Documents, reveal: Reveal) -> None:
         self._customers: dict[str, Document] = dict(stored)
@@ -20,25 +20,25 @@ class CustomersProjection:
         self._erased: list[str] = []
 
     def version_of(self, subject: str) -> int:
-        """The version of the customer's document; 0 for none."""
+        """The version of the customer's document; 0 if there is none."""
         customer = self._customers.get(subject)
         return 0 if customer is None else customer["version"]
 
     def apply(self, incoming: Incoming[CustomerEvent]) -> None:
-        """Take in the customer's next event."""
+        """Apply the customer's next event."""
         customer = customers.apply(self._customers.get(incoming.subject), incoming, self._reveal)
-        bson.encode(customer)  # what cannot be encoded fails here
+        bson.encode(customer)  # fails here if it cannot be encoded
         self._customers[incoming.subject] = self._changed[incoming.subject] = customer
         if isinstance(incoming.event, CustomerErased):
             self._erased.append(incoming.subject)
 
     def forget(self, subject: str) -> None:
-        """Take the customer's name away, whatever else of its events has to wait."""
+        """Remove the customer's name and email address, even if earlier events are still parked."""
         if (customer := self._customers.get(subject)) is not None:
             nameless = {**customer, "name": None, "email": None}
             self._customers[subject] = self._changed[subject] = nameless
         self._erased.append(subject)
 
     def writes(self) -> Writes:
-        """All that changed."""
+        """All changes."""
         return Writes(replaced={CUSTOMERS: self._changed}, erased=self._erased)

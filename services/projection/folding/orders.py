@@ -20,7 +20,7 @@ from shared.documents import CUSTOMER_SUMMARIES, DAILY_SALES, ORDER_HISTORY, ORD
 from shared.events import OrderCreated, OrderEvent
 
 _LARGEST: Final = 2**53
-"""A thousand amounts below it fit into 64 bits, even summed."""
+"""The sum of a thousand amounts below it still fits into 64 bits."""
 
 
 def _fits(event: OrderCreated) -> None:
@@ -29,7 +29,7 @@ def _fits(event: OrderCreated) -> None:
 
 
 class OrdersProjection:
-    """Each order is encoded once per version, for its document, its history and the feed alike."""
+    """Encodes each version of an order once, and shares it between document, history and feed."""
 
     def __init__(self, stored: Documents, at: datetime, *, live: bool) -> None:
         self._orders: dict[str, Document] = dict(stored)
@@ -44,16 +44,16 @@ class OrdersProjection:
         self._days = Additions()
 
     def version_of(self, subject: str) -> int:
-        """The version of the order's document; 0 for none."""
+        """The version of the order's document; 0 if there is none."""
         order = self._orders.get(subject)
         return 0 if order is None else order["version"]
 
     def apply(self, incoming: Incoming[OrderEvent]) -> None:
-        """Take in the order's next event."""
+        """Apply the order's next event."""
         order = orders.apply(self._orders.get(incoming.subject), incoming)
         if isinstance(incoming.event, OrderCreated):
             _fits(incoming.event)
-        # what cannot be encoded fails here, where it is one event's fault, and not in the batch's write
+        # an event that cannot be encoded fails by itself here, and not with its batch when written
         encoded = RawBSONDocument(bson.encode(order))
         customer = order["customerId"]
         history = bson.encode(order_history.entry(incoming, customer, encoded, self._at))
@@ -61,13 +61,13 @@ class OrdersProjection:
         self._encoded[incoming.subject] = encoded
         self._history.append(RawBSONDocument(history))
         if self._live:
-            self._feed.append(order_history.news(incoming, customer, encoded, self._at))
+            self._feed.append(order_history.feed_entry(incoming, customer, encoded, self._at))
         customer_summaries.add(self._summaries, incoming.event, order)
         product_sales.add(self._sales, incoming.event, order)
         daily_sales.add(self._days, incoming.event, order)
 
     def writes(self) -> Writes:
-        """All that changed."""
+        """All changes."""
         new: list[Encoded] = [
             document for subject, document in self._encoded.items() if subject not in self._stored
         ]

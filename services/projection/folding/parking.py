@@ -1,4 +1,4 @@
-"""Streams whose events wait among the dead letters."""
+"""Parked streams: those whose events wait in the dead-letter topics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from services.projection.records import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """The mark of such a stream.
+    """The mark of a parked stream.
 
-    A stream parked for a hole goes on by itself once the missing version comes; any other one is redriven.
-    `unreadable` are digests of records that were parked without telling their version; they are kept when
-    the stream is no longer parked (`open` is false), so that reading them again parks nothing.
+    A stream parked for a hole resumes by itself once the missing version arrives; any other has to be
+    redriven. `unreadable` holds digests of parked records whose version is unknown. They are kept when the
+    stream is no longer parked (`open` is false), so that reading those records again parks nothing.
     """
 
     subject: str
@@ -33,18 +33,18 @@ Marks = Mapping[str, Parked]
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A record that goes to the dead letters, and why."""
+    """A record for the dead letters, and the reason."""
 
     record: Record
     reason: str
 
 
 def why(error: Exception) -> str:
-    """The reason in words that hold nothing of the record: what stands there may be personal."""
+    """The reason, without any content of the record, which may be personal data."""
     if isinstance(error, ValidationError):
         details = error.errors(include_url=False, include_input=False, include_context=False)
-        told = ("/".join(map(str, detail["loc"])) + ": " + detail["msg"] for detail in details[:3])
-        return "; ".join(told)
+        lines = ("/".join(map(str, detail["loc"])) + ": " + detail["msg"] for detail in details[:3])
+        return "; ".join(lines)
     if isinstance(error, BSONError) or not str(error):
         return type(error).__name__
     return f"{type(error).__name__}: {error}"

@@ -10,23 +10,23 @@ from shared.events import ProductEvent
 
 
 class ProductsProjection:
-    """The documents of the products in a batch."""
+    """The documents of a batch's products."""
 
     def __init__(self, stored: Documents) -> None:
         self._products: dict[str, Document] = dict(stored)
         self._changed: dict[str, Encoded] = {}
 
     def version_of(self, subject: str) -> int:
-        """The version of the product's document; 0 for none."""
+        """The version of the product's document; 0 if there is none."""
         product = self._products.get(subject)
         return 0 if product is None else product["version"]
 
     def apply(self, incoming: Incoming[ProductEvent]) -> None:
-        """Take in the product's next event."""
+        """Apply the product's next event."""
         product = products.apply(self._products.get(incoming.subject), incoming)
-        bson.encode(product)  # what cannot be encoded fails here
+        bson.encode(product)  # fails here if it cannot be encoded
         self._products[incoming.subject] = self._changed[incoming.subject] = product
 
     def writes(self) -> Writes:
-        """All that changed."""
+        """All changes."""
         return Writes(replaced={PRODUCTS: self._changed})

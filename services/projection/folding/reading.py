@@ -1,4 +1,4 @@
-"""What a batch's records say, before anything is folded."""
+"""Parses a batch's records, before anything is folded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ class Reading:
 
 
 def reading(record: Record) -> Reading:
-    """Read a record, whatever is in it."""
+    """Read a record, whatever its content."""
     try:
         incoming = read(record)
-    except Exception as error:  # whatever it is, this event cannot be used
+    except Exception as error:  # whatever the cause, this event cannot be used
         return Reading(record, stream_of(record), None, why(error))
     return Reading(record, incoming.subject, incoming)
 
 
 def beginning(readings: Sequence[Reading], marks: Marks) -> frozenset[str]:
-    """The streams that begin in this batch, if nothing in it is a repeat."""
+    """The streams that start in this batch, assuming that it contains no repeats."""
     first: dict[str, Reading] = {}
     for each in readings:
         first.setdefault(each.subject, each)

@@ -1,4 +1,4 @@
-"""What folds the events of one topic, and what comes out."""
+"""The interface of a topic's projection, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,31 +10,31 @@ from services.projection.read_models.additions import Additions
 from services.projection.read_models.incoming import Document, Incoming
 
 Encoded = Document | RawBSONDocument
-"""A document, or one that is encoded already."""
+"""A document, possibly encoded already."""
 Documents = Mapping[str, Document]
 """By id."""
 
 
 @dataclass(slots=True)
 class Writes:
-    """What a batch changes, by read model."""
+    """A batch's changes, by read model."""
 
     inserted: dict[str, list[Encoded]] = field(default_factory=dict)
     replaced: dict[str, dict[str, Encoded]] = field(default_factory=dict)
     added: dict[str, Additions] = field(default_factory=dict)
     feed: list[Encoded] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
-    """Customers whose names must not stand in any generation any more."""
+    """Customers whose names must be removed from all generations."""
 
 
 class TopicProjection(Protocol):
-    """Holds the documents of the aggregates in a batch."""
+    """Holds the documents of a batch's aggregates."""
 
     def version_of(self, subject: str) -> int:
-        """The version that the aggregate's document has; 0 for none."""
+        """The version of the aggregate's document; 0 if there is none."""
 
     def apply(self, incoming: Incoming[Any]) -> None:
-        """Take in the aggregate's next event; whatever it raises, nothing has changed then."""
+        """Apply the aggregate's next event. If this raises anything, nothing has changed."""
 
     def writes(self) -> Writes:
-        """All that changed."""
+        """All changes."""

@@ -1,1 +1,1 @@
-"""Reading the topics, and writing the dead letters."""
+"""Reads the topics and writes the dead letters."""

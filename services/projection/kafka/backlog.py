@@ -1,4 +1,4 @@
-"""How many records wait in memory, over all partitions."""
+"""Limits the number of records waiting in memory, over all partitions."""
 
 import asyncio
 from typing import Final
@@ -8,7 +8,7 @@ _LONGEST_WAIT: Final = 5.0
 
 
 class Backlog:
-    """Whoever reads waits here until there is room. Not for ever: the consumer must go on polling."""
+    """Makes the reader wait until there is room, but not indefinitely: the consumer must keep polling."""
 
     def __init__(self) -> None:
         self._size = 0
@@ -16,13 +16,13 @@ class Backlog:
         self._room.set()
 
     def grew(self, by: int) -> None:
-        """More records wait."""
+        """Records were queued."""
         self._size += by
         if self._size >= _MOST:
             self._room.clear()
 
     def shrank(self, by: int) -> None:
-        """Fewer do."""
+        """Records were processed or dropped."""
         self._size -= by
         if self._size < _MOST:
             self._room.set()

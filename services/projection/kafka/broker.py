@@ -1,4 +1,4 @@
-"""FastStream's broker, told to make no topics and to look often at what the cluster is like."""
+"""FastStream's broker, set to create no topics and to refresh cluster metadata often."""
 
 from aiokafka.helpers import create_ssl_context
 from faststream.kafka import KafkaBroker
@@ -11,7 +11,7 @@ _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512":
 
 
 def new_broker(settings: ProjectionSettings) -> KafkaBroker:
-    """A broker that only reads, and keeps quiet: batches are counted, not logged."""
+    """A broker that only consumes and does not log: batches are counted instead."""
     return KafkaBroker(
         settings.kafka_bootstrap_servers.split(","),
         security=_security(settings),

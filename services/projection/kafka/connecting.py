@@ -1,4 +1,4 @@
-"""How this service reaches Kafka."""
+"""Kafka connection options."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ METADATA_MAX_AGE_MS: Final = 2000
 
 
 def client_options(settings: ProjectionSettings) -> dict[str, Any]:
-    """Options of aiokafka's clients."""
+    """Options for aiokafka's clients."""
     options: dict[str, Any] = {
         "bootstrap_servers": settings.kafka_bootstrap_servers.split(","),
         "security_protocol": settings.kafka_security_protocol,

@@ -1,4 +1,4 @@
-"""Subscribes to the topics, and shares their records out to the partitions that are ours."""
+"""Subscribes to the topics, and dispatches their records to the assigned partitions."""
 
 import asyncio
 import logging
@@ -25,27 +25,27 @@ from shared.topics import CATEGORIES
 
 _FETCH_WAIT_MS: Final = 100
 _HEARTBEAT_MS: Final = 500
-"""Only in an answer to it does a member hear that the group changes; until all have, the new one waits."""
+"""A member learns of a rebalance only from the reply; a new member waits until all have."""
 _SESSION_MS: Final = 6000
-"""So long the partitions of an instance that was killed wait for another one; brokers allow no less."""
+"""How long a killed instance's partitions stay unassigned; brokers allow no lower value by default."""
 _COMMIT_SECONDS: Final = 1.0
 _COMMIT_PATIENCE_SECONDS: Final = 2.0
-_HEAR_SECONDS: Final = 1.0
+_INCARNATIONS_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
 async def untouched(records: Any) -> StreamMessage[Any]:
-    """FastStream's own parser decodes all headers, and loses a batch over a single bad one."""
+    """Skip FastStream's own parser, which decodes all headers and loses a batch over a single bad one."""
     return StreamMessage(raw_message=records, body=b"")
 
 
 async def as_read(message: StreamMessage[Any]) -> Any:
-    """The records as the consumer gave them."""
+    """The records as the consumer returned them."""
     return message.raw_message
 
 
 class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
-    """Reads every topic in a consumer group, for as long as it is entered."""
+    """Reads every topic in a consumer group, until its context exits."""
 
     def __init__(
         self, broker: KafkaBroker, group: str, applying: Applying, metrics: ProjectionMetrics
@@ -57,7 +57,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self._partitions: dict[Place, Partition] = {}
         self._tasks: dict[Place, asyncio.Task[None]] = {}
         self._committed: dict[Place, int] = {}
-        self._looking: list[asyncio.Task[None]] = []
+        self._background: list[asyncio.Task[None]] = []
         self._stopping = False
         self._subscriber: BatchSubscriber = broker.subscriber(
             *CATEGORIES,
@@ -73,18 +73,18 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             decoder=as_read,
         )
         self._subscriber(self._take)
-        self._subscriber.get_msg = Polling(self._lose, metrics)  # type: ignore[method-assign]
+        self._subscriber.get_msg = Polling(self._records_lost, metrics)  # type: ignore[method-assign]
 
     @property
-    def ours(self) -> frozenset[Place]:
-        """The partitions that are read here."""
+    def assigned_places(self) -> frozenset[Place]:
+        """The partitions assigned to this instance."""
         return frozenset(self._partitions)
 
     async def __aenter__(self) -> Self:
         await self._broker.start()
-        self._looking = [
+        self._background = [
             asyncio.create_task(self._commit(), name="group offsets"),
-            asyncio.create_task(self._hear(), name="incarnations"),
+            asyncio.create_task(self._watch_incarnations(), name="incarnations"),
         ]
         return self
 
@@ -92,27 +92,27 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping = True
-        for looking in self._looking:
-            looking.cancel()
-            await asyncio.wait([looking])
+        for task in self._background:
+            task.cancel()
+            await asyncio.wait([task])
         last = dict(self._partitions)
-        self._let_go()
+        self._close_all()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
         await self._commit_passed(last)
         await self._broker.stop()
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called before a rebalance. Must not wait: nobody sends the group's heartbeats meanwhile."""
-        self._let_go()
+        """Called before a rebalance. Must not block: no group heartbeats are sent meanwhile."""
+        self._close_all()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Called after a rebalance. Must not wait either: each partition finds its place by itself."""
-        self._let_go()
+        """Called after a rebalance. Must not block either: each partition seeks in its own task."""
+        self._close_all()
         if assigned:
             self._consumer.pause(*assigned)
         if self._stopping:
-            return  # nobody would wait for their tasks any more
+            return  # nothing would await their tasks any more
         for tp in assigned:
             place = (tp.topic, tp.partition)
             partition = Partition(place, self._consumer, self._applying, self._backlog, self._metrics)
@@ -124,19 +124,19 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     def _consumer(self) -> Any:
         return self._subscriber.consumer
 
-    def _lose(self) -> None:
+    def _records_lost(self) -> None:
         for partition in self._partitions.values():
-            partition.lose()
+            partition.records_lost()
 
-    def _let_go(self) -> None:
+    def _close_all(self) -> None:
         for partition in self._partitions.values():
             partition.close()
         self._partitions.clear()
 
     async def _take(self, records: Any) -> None:
-        """FastStream's handler of `Record`s, a type that it could not check.
+        """FastStream's handler for `Record`s, a type that it cannot check.
 
-        It only hands on, so that it never raises and polling never stops.
+        It only dispatches records, so that it never raises and polling never stops.
         """
         place: Place | None = None
         start = 0
@@ -158,32 +158,32 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             await asyncio.sleep(_COMMIT_SECONDS)
             await self._commit_passed(self._partitions)
 
-    async def _hear(self) -> None:
+    async def _watch_incarnations(self) -> None:
         while True:
-            await asyncio.sleep(_HEAR_SECONDS)
+            await asyncio.sleep(_INCARNATIONS_SECONDS)
             try:
-                told = await self._applying.incarnations()
+                incarnations = await self._applying.incarnations()
             except TransientError as error:
-                _log.debug("the incarnations are not known: %s", error)
+                _log.debug("cannot read the incarnations: %s", error)
                 continue
             for place, partition in self._partitions.items():
-                if place[0] in told:
-                    partition.hear(told[place[0]])
+                if place[0] in incarnations:
+                    partition.incarnation_reported(incarnations[place[0]])
 
     async def _commit_passed(self, partitions: Mapping[Place, Partition]) -> None:
-        """Tell the group how far we are, for the usual tools; nothing here depends on it."""
+        """Commit offsets to the group, for standard tools only; nothing here depends on them."""
         passed = {place: partition.passed + 1 for place, partition in partitions.items()}
-        news = {
+        changed = {
             TopicPartition(*place): offset
             for place, offset in passed.items()
             if offset and self._committed.get(place) != offset
         }
-        if not news or self._consumer is None:
+        if not changed or self._consumer is None:
             return
         try:
-            async with asyncio.timeout(_COMMIT_PATIENCE_SECONDS):  # it waits for Kafka for ever
-                await self._consumer.commit(news)
+            async with asyncio.timeout(_COMMIT_PATIENCE_SECONDS):  # it has no timeout of its own
+                await self._consumer.commit(changed)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             _log.debug("offsets not committed: %s", type(error).__name__)
         else:
-            self._committed |= {(tp.topic, tp.partition): offset for tp, offset in news.items()}
+            self._committed |= {(tp.topic, tp.partition): offset for tp, offset in changed.items()}

@@ -1,4 +1,4 @@
-"""Sends what cannot be used to the dead letters: the original bytes, key and headers, and why."""
+"""Sends unusable records to the dead-letter topics: original bytes, key and headers, and the reason."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from services.projection.records import Record
 from shared import topics
 from shared.times import rfc3339
 
-_MUCH: Final = 300_000
-"""Bytes of a value, of all headers or of a key. Every broker takes a record in which each is smaller."""
+_LARGE: Final = 300_000
+"""Bytes of a value, of all headers or of a key. Any broker accepts a record in which each is smaller."""
 _KEY_SHOWN: Final = 1000
 _Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Content(NamedTuple):
-    """What a letter carries of its record, and why it was set aside."""
+    """The parts of a record that its letter carries, and the reason."""
 
     key: bytes | None
     value: bytes | None
@@ -30,7 +30,7 @@ class Content(NamedTuple):
 
 
 class DeadLetters:
-    """Connects at the first letter."""
+    """Sends letters. Connects on first use."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -38,16 +38,16 @@ class DeadLetters:
         self._lock = asyncio.Lock()
 
     async def send(self, letters: Sequence[Letter]) -> None:
-        """Send them in order; all are acknowledged when it returns. `TransientError` when they are not.
+        """Send letters in order, and wait until all are acknowledged. Raises `TransientError` on failure.
 
-        A letter that is too large, uncompressed or compressed again, leaves out what makes it so: one bad
+        A letter that is too large, uncompressed or recompressed, is sent without its large parts: one bad
         event must not stop the good ones.
         """
         try:
             try:
                 await self._send(letters, whole)
             except (MessageSizeTooLargeError, RecordListTooLargeError):
-                await self.close()  # the sequence is torn
+                await self.close()  # the producer's sequence numbers have a gap now
                 await self._send(letters, trimmed)
         except (KafkaError, OSError) as error:
             await self.close()
@@ -57,11 +57,11 @@ class DeadLetters:
         producer = await self._connected()
         waiting = []
         for letter in letters:
-            key, value, own, reason = content(letter)
+            key, value, original, reason = content(letter)
             if key is None and value is None:
-                key = b""  # the producer refuses a record with neither
+                key = b""  # the producer rejects a record with neither
             topic = topics.dead_letters(letter.record.topic)
-            headers = [*own, *origin(letter.record, reason)]
+            headers = [*original, *origin(letter.record, reason)]
             waiting.append(await producer.send(topic, value=value, key=key, headers=headers))
         await asyncio.gather(*waiting)
 
@@ -73,7 +73,7 @@ class DeadLetters:
                     acks="all",
                     enable_idempotence=True,
                     request_timeout_ms=10_000,
-                    # a record that just fitted must still fit with the letter's headers
+                    # a record that only just fit must still fit with the letter's headers
                     compression_type="gzip",
                     max_request_size=4 * 1024 * 1024,
                 )
@@ -93,31 +93,31 @@ class DeadLetters:
 
 
 def whole(letter: Letter) -> Content:
-    """All of the record."""
+    """The whole record."""
     record = letter.record
     return Content(record.key, record.value, record.headers, letter.reason)
 
 
 def trimmed(letter: Letter) -> Content:
-    """The record without what is large in it."""
+    """The record without its large parts."""
     key, value, headers, reason = whole(letter)
-    left_out = []
-    if value is not None and len(value) >= _MUCH:
+    omitted = []
+    if value is not None and len(value) >= _LARGE:
         value = None
-        left_out.append("its value")
-    if sum(len(name) + len(content or b"") for name, content in headers) >= _MUCH:
+        omitted.append("its value")
+    if sum(len(name) + len(content or b"") for name, content in headers) >= _LARGE:
         headers = ()
-        left_out.append("its headers")
-    if key is not None and len(key) >= _MUCH:
+        omitted.append("its headers")
+    if key is not None and len(key) >= _LARGE:
         key = key[:_KEY_SHOWN]
-        left_out.append("most of its key")
-    if left_out:
-        reason += f" (too large for a letter, so left out: {', '.join(left_out)})"
+        omitted.append("most of its key")
+    if omitted:
+        reason += f" (omitted as too large: {', '.join(omitted)})"
     return Content(key, value, headers, reason)
 
 
 def origin(record: Record, reason: str) -> _Headers:
-    """The headers that say where a letter's record was read, and why it was set aside."""
+    """The headers with the original position of a letter's record, and the reason."""
     return [
         (topics.DEAD_LETTER_TOPIC, record.topic.encode()),
         (topics.DEAD_LETTER_PARTITION, str(record.partition).encode()),

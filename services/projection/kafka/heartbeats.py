@@ -1,8 +1,8 @@
-"""Takes the relay's heartbeats into the documents' store. Every instance does; they agree."""
+"""Stores the relay's heartbeats in MongoDB. Every instance does so; the result is the same."""
 
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from faststream import AckPolicy
@@ -16,19 +16,18 @@ from shared.times import parse_rfc3339
 from shared.topics import CATEGORIES, HEARTBEATS
 
 _log = logging.getLogger(__name__)
-_FIELDS: Final = ("shards", "shard")
 
 
 def follow_heartbeats(broker: KafkaBroker, heartbeats: Heartbeats) -> None:
-    """Subscribe, in no group: a rebalance of the events' group does not touch it."""
+    """Subscribe without a group: rebalances of the events' group do not affect it."""
 
     async def take(records: Any) -> None:
         beats = [beat for record in records if (beat := heartbeat(record.value)) is not None]
         try:
             await heartbeats.save(beats)
         except TransientError as error:
-            # the next ones say more
-            _log.debug("heartbeats are lost: %s", error)
+            # later ones supersede these
+            _log.debug("heartbeats lost: %s", error)
 
     subscriber = broker.subscriber(
         partitions=[TopicPartition(HEARTBEATS, 0)],
@@ -44,12 +43,12 @@ def follow_heartbeats(broker: KafkaBroker, heartbeats: Heartbeats) -> None:
 
 
 def heartbeat(value: bytes | None) -> Row | None:
-    """The document of a heartbeat; None when it is none."""
+    """The document of a heartbeat; None if it is not valid."""
     try:
-        told: dict[str, Any] = orjson.loads(value or b"")
-        shards, shard, t = int(told["shards"]), int(told["shard"]), parse_rfc3339(told["t"])
-        ends = {topic: [int(end) for end in told["endOffsets"][topic]] for topic in CATEGORIES}
-        incarnations = {topic: str(told["incarnations"][topic]) for topic in CATEGORIES}
+        parsed: dict[str, Any] = orjson.loads(value or b"")
+        shards, shard, t = int(parsed["shards"]), int(parsed["shard"]), parse_rfc3339(parsed["t"])
+        ends = {topic: [int(end) for end in parsed["endOffsets"][topic]] for topic in CATEGORIES}
+        incarnations = {topic: str(parsed["incarnations"][topic]) for topic in CATEGORIES}
     except (ValueError, KeyError, TypeError):
         return None
     return {

@@ -1,4 +1,4 @@
-"""Reads one partition for as long as it is ours: from its checkpoint, batch by batch, through all faults."""
+"""Processes one assigned partition: from its checkpoint, batch by batch, retrying after faults."""
 
 import asyncio
 import logging
@@ -29,27 +29,27 @@ _log = logging.getLogger(__name__)
 
 
 class Applying(Protocol):
-    """What is done with a partition's records."""
+    """What processes a partition's records."""
 
     async def checkpoint(self, place: Place) -> Checkpoint:
-        """Where the partition stands."""
+        """Load the partition's checkpoint."""
 
-    async def begin_again(self, place: Place, start: Checkpoint) -> Checkpoint:
-        """Count nothing of the partition as passed; the checkpoint as it is then."""
+    async def reset(self, place: Place, start: Checkpoint) -> Checkpoint:
+        """Move the checkpoint back to before the first record, and return it."""
 
     async def incarnations(self) -> Mapping[str, str]:
-        """The incarnations of the topics as the relay told them last; none while it is silent."""
+        """The topics' incarnations as last reported by the relay; empty while the relay is silent."""
 
     async def apply(self, place: Place, start: Checkpoint, records: Sequence[Record]) -> Checkpoint:
-        """Apply a batch that begins right behind `start`."""
+        """Apply a batch that directly follows `start`, and return the new checkpoint."""
 
 
 class _OutOfStepError(Exception):
-    """What is read does not continue what was read: find the place again."""
+    """The records do not continue those read before: seek again."""
 
 
 class Partition:
-    """One partition. Everything that pauses, seeks and resumes it is here."""
+    """One partition: queues its records, and pauses, seeks and resumes it."""
 
     def __init__(
         self,
@@ -79,18 +79,18 @@ class Partition:
         self._closed = False
         self._verify = False
         self._from_beginning = False
-        self._told = ""
+        self._reported_incarnation = ""
         self._identity = TopicIdentity()
         self._base: Checkpoint | None = None
 
     def close(self) -> None:
-        """It is not ours any more. A batch under way may end; the checkpoint fences it."""
+        """Stop: the partition was revoked. A batch in progress may still finish; the checkpoint fences it."""
         self._closed = True
         self._drop()
         self._wake.set()
 
     def offer(self, records: Sequence[Record]) -> None:
-        """Take records that were read; those from before the last seek are dropped."""
+        """Queue records that were read; those from before the last seek are dropped."""
         if not self._accepting:
             return
         first = records[0].offset
@@ -100,7 +100,7 @@ class Partition:
                 self._gap, self._accepting, self._out_of_step = found, False, True
                 self._wake.set()
                 return
-            # the same gap again after a new look: these offsets hold nothing
+            # the same gap after reading again: these offsets hold no records
         self._expected = records[-1].offset + 1
         self._queue.extend(records)
         self._backlog.grew(len(records))
@@ -109,22 +109,27 @@ class Partition:
             self._consumer.pause(self._tp)
         self._wake.set()
 
-    def lose(self) -> None:
-        """Records that were read are lost: find the place again. What is missing then is no gap."""
+    def records_lost(self) -> None:
+        """Seek again: records that were read are lost. The missing offsets do not count as a known gap."""
         if self._accepting:
             self._gap, self._accepting, self._out_of_step = None, False, True
             self._wake.set()
 
-    def hear(self, incarnation: str) -> None:
-        """Take the relay's word for which topic this is: its records may tell nothing, or none may come."""
-        if self._accepting and self._base is not None and self._identity.is_news(self._base, incarnation):
-            self._told, self._from_beginning, self._out_of_step = incarnation, True, True
-            self._count_restart("the topic was made anew, or nothing of ours was read in it yet")
+    def incarnation_reported(self, incarnation: str) -> None:
+        """Handle the relay's report of the incarnation: there may be no records, or none that state it."""
+        if (
+            self._accepting
+            and self._base is not None
+            and self._identity.is_new_topic(self._base, incarnation)
+        ):
+            self._reported_incarnation = incarnation
+            self._from_beginning, self._out_of_step = True, True
+            self._count_restart("the topic was re-created, or none of our records was read from it yet")
             self._drop()
             self._wake.set()
 
     async def run(self, after: "asyncio.Task[None] | None") -> None:
-        """Work until closed; `after` is who worked on the same partition before."""
+        """Run until closed, starting when `after`, the previous task for this partition, has ended."""
         if after is not None:
             await asyncio.wait([after])
         while not self._closed:
@@ -132,21 +137,21 @@ class Partition:
                 await self._take_position()
                 await self._follow()
             except _OutOfStepError:
-                _log.info("%s/%d is out of step, looking for its place again", *self.place)
+                _log.info("%s/%d: records are out of step, seeking to the checkpoint", *self.place)
             except FencedError as error:
-                _log.info("%s/%d: %s, looking for its place again", *self.place, error)
-                if self._fenced:  # and has passed nothing since: it would go round and round
+                _log.info("%s/%d: %s, seeking to the checkpoint", *self.place, error)
+                if self._fenced:  # without progress since the last time: avoid a tight loop
                     await self._back_off(error)
                 self._fenced = True
             except HaltedError:
                 await asyncio.sleep(_HALTED_SECONDS)
             except IllegalStateError:
-                return  # taken from us in this moment
+                return  # revoked just now
             except (TransientError, KafkaError) as error:
                 await self._back_off(error)
             except Exception as error:
-                # a fault of our own: better tried again, and seen, than a partition that stands still unseen
-                _log.exception("%s/%d cannot go on", *self.place)
+                # a bug: retry and log it, rather than let the partition stop silently
+                _log.exception("%s/%d: unexpected error", *self.place)
                 await self._back_off(error)
         self._drop()
 
@@ -176,25 +181,25 @@ class Partition:
         self._queue.clear()
 
     async def _take_position(self) -> None:
-        """Seek to the checkpoint's record, so that it can be compared, or to the beginning."""
+        """Seek to the checkpoint's record, so that it can be verified, or to the beginning."""
         self._stop_reading()
         base = await self._applying.checkpoint(self.place)
         if base.is_halted(datetime.now(UTC)):
             raise HaltedError(-1)
-        if self._from_beginning and self._told:
-            # nothing may come that would say so, and two generations stand at one place only if both do
-            base = await self._applying.begin_again(self.place, base)
-            # heard before the first record was asked for: all to come are of that topic, or of a later one
-            base = replace(base, incarnation=self._told)
+        if self._from_beginning and self._reported_incarnation:
+            # stored now, as no record may follow: two generations can only be halted at the same position
+            base = await self._applying.reset(self.place, base)
+            # reported before the first fetch: all records to come are of this incarnation, or a later one
+            base = replace(base, incarnation=self._reported_incarnation)
         self._base = base
         begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
         end = (await self._consumer.end_offsets([self._tp]))[self._tp]
         if self._closed:
             return
-        # what the checkpoint names must still be there; if not, the topic is not what it was
+        # the checkpoint's record must still exist; otherwise the topic is a different one
         self._verify = not self._from_beginning and begin <= base.offset < end
         start = base.offset if self._verify else begin
-        self._from_beginning, self._told = False, ""
+        self._from_beginning, self._reported_incarnation = False, ""
         self._out_of_step, self._full, self._wake = False, False, asyncio.Event()
         self._expected, self._accepting = start, True
         self.passed = base.offset
@@ -219,8 +224,8 @@ class Partition:
         try:
             if self._verify:
                 self._verify = False
-                if not self._identity.stands(self._base, records.pop(0)):
-                    self._begin_again("another record stands at the checkpoint")
+                if not self._identity.matches(self._base, records.pop(0)):
+                    self._restart("the checkpoint's offset holds a different record")
             if records:
                 await self._apply(records)
         finally:
@@ -232,7 +237,7 @@ class Partition:
     async def _apply(self, records: Sequence[Record]) -> None:
         assert self._base is not None
         if not self._identity.continues(self._base, records):
-            self._begin_again("the topic was made anew")
+            self._restart("the topic was re-created")
         try:
             self._base = await self._applying.apply(self.place, self._base, records)
         except HaltedError as halt:
@@ -243,11 +248,11 @@ class Partition:
         self.passed = records[-1].offset
         self._failures, self._fenced = 0, False
 
-    def _begin_again(self, why: str) -> NoReturn:
+    def _restart(self, why: str) -> NoReturn:
         self._count_restart(why)
         self._from_beginning = True
         raise _OutOfStepError
 
     def _count_restart(self, why: str) -> None:
-        _log.warning("%s/%d begins again: %s", *self.place, why)
+        _log.warning("%s/%d restarts from the beginning: %s", *self.place, why)
         self._metrics.restarts.labels(self.place[0]).inc()

@@ -1,4 +1,4 @@
-"""Polls the partitions; what one of them raises keeps nothing from the others."""
+"""Polls the partitions; an error of one does not affect the others."""
 
 import asyncio
 import logging
@@ -18,15 +18,15 @@ _MOST_RECORDS: Final = 2000
 _POLL_MS: Final = 200
 _CAREFUL_SECONDS: Final = 10.0
 _CAREFUL_RECORDS: Final = 50
-_LOOK_SECONDS: Final = 0.02
+_IDLE_SECONDS: Final = 0.02
 _log = logging.getLogger(__name__)
 
 
 class Polling:
-    """In the place of FastStream's own, which sleeps after each look that found nothing.
+    """Replaces FastStream's own polling, which sleeps after each poll without records.
 
-    When a poll raises, all that it had read of other partitions is lost: `lost` is told. For some time then
-    it reads one record after the other of each partition alone, by which nothing is lost.
+    When a poll raises, all records it had read from other partitions are lost: `lost` is called. For some
+    time afterwards, each partition is polled separately, one record at a time, so that none are lost.
     """
 
     def __init__(self, lost: Callable[[], None], metrics: ProjectionMetrics) -> None:
@@ -35,15 +35,15 @@ class Polling:
         self._careful_until = 0.0
 
     async def __call__(self, consumer: Any) -> tuple[Record, ...]:
-        """What has come."""
+        """The next records, of any partition."""
         if time.monotonic() < self._careful_until:
             return await self._carefully(consumer)
         try:
             found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
         except ConsumerStoppedError:
             raise
-        except Exception as error:  # whatever it is, it is found out whose it is
-            _log.warning("reading each partition alone: %s", type(error).__name__)
+        except Exception as error:  # whatever the cause: find the partition that causes it
+            _log.warning("polling each partition separately: %s", type(error).__name__)
             self._careful_until = time.monotonic() + _CAREFUL_SECONDS
             self._lost()
             return ()
@@ -53,8 +53,8 @@ class Polling:
         found: list[Record] = []
         for tp in consumer.assignment():
             found += await self._some(consumer, tp)
-        # a poll that waits would keep the others waiting
-        await asyncio.sleep(0 if found else _LOOK_SECONDS)
+        # waiting in a poll would delay the other partitions
+        await asyncio.sleep(0 if found else _IDLE_SECONDS)
         return tuple(found)
 
     async def _some(self, consumer: Any, tp: TopicPartition) -> Sequence[Record]:
@@ -64,7 +64,7 @@ class Polling:
                 found.append(record)
         except ConsumerStoppedError:
             raise
-        except Exception as error:  # whatever it is, it is this partition's, which stands still meanwhile
+        except Exception as error:  # whatever the cause, only this partition is delayed
             _log.debug("%s/%d: %s", *tp, type(error).__name__)
             self._metrics.faults.labels(tp.topic).inc()
             self._careful_until = time.monotonic() + _CAREFUL_SECONDS

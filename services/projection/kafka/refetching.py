@@ -1,4 +1,4 @@
-"""Reads a partition again from its beginning, for versions that were not seen."""
+"""Rereads a partition from its beginning, to find missing versions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from services.projection.store.checkpoints import Place
 async def refetch(
     options: dict[str, Any], place: Place, holes: Sequence[Hole], end: int
 ) -> dict[tuple[str, int], Record]:
-    """The missing versions, as far as they stand in the partition before offset `end`.
+    """The missing versions that the partition contains before offset `end`.
 
-    `TransientError` when the partition cannot be read through.
+    Raises `TransientError` if the partition cannot be read to that offset.
     """
     found: dict[tuple[str, int], Record] = {}
     for record in await _scan(options, place, {hole.subject for hole in holes}, end):
@@ -30,7 +30,7 @@ async def refetch(
 
 
 async def refetch_stream(options: dict[str, Any], place: Place, subject: str) -> list[Record]:
-    """All records of a stream that stand in its partition now; `TransientError`."""
+    """All records of a stream that its partition contains now. Raises `TransientError`."""
     return await _scan(options, place, {subject}, None)
 
 
@@ -47,12 +47,12 @@ async def _scan(options: dict[str, Any], place: Place, subjects: set[str], end: 
     except (KafkaError, OSError) as error:
         raise TransientError(f"refetching: {type(error).__name__}") from error
     finally:
-        await consumer.stop()  # also when it could not start: it has connections by then
+        await consumer.stop()  # even if it failed to start: it may have open connections
     return found
 
 
 def _version(record: Record) -> int | None:
     try:
         return read(record).version
-    except Exception:  # what cannot be used fills no hole
+    except Exception:  # an unusable record fills no hole
         return None

@@ -1,4 +1,4 @@
-"""Reads a partition through, as far as it goes now; never for ever."""
+"""Reads a partition up to its current end, in bounded time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -12,16 +12,16 @@ from services.projection.records import Record, Undecodable
 
 _WAIT_MS: Final = 1000
 PATIENCE_SECONDS: Final = 5.0
-"""So long a step may take: a partition that is given up, or a service that stops, waits for it."""
+"""Limit for a single step: revoking the partition or stopping the service has to wait for it."""
 
 
 async def scan(
     consumer: AIOKafkaConsumer, tp: TopicPartition, end: int | None = None
 ) -> AsyncIterator[Sequence[Record]]:
-    """The records from where the consumer stands to the partition's end of now, or to `end` if that is less.
+    """Yield the records from the consumer's position up to the partition's current end, or `end` if lower.
 
-    `TransientError` when the topic was made anew meanwhile and that end may never come; `TimeoutError` and
-    `KafkaError` when Kafka is away.
+    Raises `TransientError` if the topic is re-created meanwhile, so that this end may never be reached;
+    `TimeoutError` and `KafkaError` if Kafka is unavailable.
     """
     reached, careful = 0, False
     last = await _end(consumer, tp)
@@ -30,27 +30,27 @@ async def scan(
         async with asyncio.timeout(PATIENCE_SECONDS):
             position = await consumer.position(tp)
         if position < reached:
-            raise TransientError(f"{tp.topic}/{tp.partition} was made anew while it was read")
+            raise TransientError(f"{tp.topic}/{tp.partition} was re-created while it was read")
         if position >= last:
             return
         reached = position
         async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 records = await _some(consumer, tp, careful=careful)
-            except UnicodeDecodeError:  # the position has not moved: what was read before it comes again
+            except UnicodeDecodeError:  # the position has not moved: the records before it are read again
                 careful = True
                 continue
         if records:
             yield records
         elif await _end(consumer, tp) < last:
-            raise TransientError(f"{tp.topic}/{tp.partition} was made anew while it was read")
+            raise TransientError(f"{tp.topic}/{tp.partition} was re-created while it was read")
 
 
 async def next_record(consumer: AIOKafkaConsumer, tp: TopicPartition, wait_ms: int = 0) -> Record | None:
-    """The partition's next record, an `Undecodable` in the place of one that the client cannot decode.
+    """The partition's next record, or an `Undecodable` in place of one that the client cannot decode.
 
-    The broker gives whole batches, and behind such a record the client decodes nothing of its batch: each of
-    them is one. A batch is of one producer, and none of ours names a header so.
+    The broker returns whole batches, and the client decodes nothing of a batch after such a record: each
+    record after it is an `Undecodable`, too. A batch has one producer, and ours write valid header names.
     """
     try:
         records = (await consumer.getmany(tp, timeout_ms=wait_ms, max_records=1)).get(tp)

@@ -1,4 +1,4 @@
-"""Whether a topic is still the one that was read before."""
+"""Detects that a topic was deleted and re-created."""
 
 from collections.abc import Sequence
 
@@ -7,33 +7,33 @@ from services.projection.store.checkpoints import Checkpoint
 
 
 class TopicIdentity:
-    """Remembers for which incarnations a partition was read from its beginning."""
+    """Remembers the incarnations that a partition needs no further restart for."""
 
     def __init__(self) -> None:
-        self._swept: set[str] = set()
+        self._handled: set[str] = set()
 
     def continues(self, base: Checkpoint, records: Sequence[Record]) -> bool:
-        """False when records of another incarnation may have been skipped: begin again, once for each."""
+        """False if records of another incarnation may have been skipped: restart, once per incarnation."""
         known = base.incarnation
         for record in records:
             found = incarnation(record)
             if found is None or found == known:
                 continue
-            if known and found not in self._swept:
-                self._swept |= {known, found}
+            if known and found not in self._handled:
+                self._handled |= {known, found}
                 return False
-            self._swept.add(found)
+            self._handled.add(found)
             known = found
         return True
 
-    def is_news(self, base: Checkpoint, incarnation: str) -> bool:
-        """Whether it is another topic, by what its writer says, than the one that was read; once for each."""
-        if base.offset < 0 or incarnation == base.incarnation or incarnation in self._swept:
+    def is_new_topic(self, base: Checkpoint, incarnation: str) -> bool:
+        """Whether the reported incarnation differs from the one read; True only once per incarnation."""
+        if base.offset < 0 or incarnation == base.incarnation or incarnation in self._handled:
             return False
-        self._swept |= {base.incarnation, incarnation}
+        self._handled |= {base.incarnation, incarnation}
         return True
 
     @staticmethod
-    def stands(base: Checkpoint, record: Record) -> bool:
-        """Whether the record is the one that the checkpoint passed last."""
+    def matches(base: Checkpoint, record: Record) -> bool:
+        """Whether this is the last record that the checkpoint passed."""
         return record.offset == base.offset and digest(record) == base.digest

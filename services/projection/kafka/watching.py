@@ -1,4 +1,4 @@
-"""Looks at the topics from outside: which partitions there are, and where they end."""
+"""Lists the topics' partitions and their end offsets."""
 
 import asyncio
 from types import TracebackType
@@ -14,7 +14,7 @@ from shared.topics import CATEGORIES
 
 
 class Topics:
-    """A consumer that consumes nothing. Connects when it is first asked, and again after a failure."""
+    """A consumer that consumes nothing. Connects on first use, and reconnects after a failure."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -30,7 +30,7 @@ class Topics:
         await self._disconnect()
 
     async def places(self) -> list[Place]:
-        """Every partition of the events' topics; `TransientError` when a topic is missing."""
+        """Every partition of the event topics. Raises `TransientError` if a topic is missing."""
         consumer = await self._connected()
         try:
             await consumer.topics()
@@ -40,7 +40,7 @@ class Topics:
             raise TransientError(f"Kafka: {type(error).__name__}") from error
         for topic, partitions in found.items():
             if not partitions:
-                raise TransientError(f"there is no topic {topic}")
+                raise TransientError(f"topic {topic} does not exist")
         return [(topic, partition) for topic in CATEGORIES for partition in sorted(found[topic] or ())]
 
     async def ends(self) -> dict[Place, int]:
@@ -61,7 +61,7 @@ class Topics:
     async def _connect(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(**self._options, enable_auto_commit=False, request_timeout_ms=5000)
-            # a consumer only learns of topics that it has a part of
+            # a consumer only fetches the metadata of topics that it is assigned to
             first = [TopicPartition(topic, 0) for topic in CATEGORIES]
             consumer.assign(first)
             consumer.pause(*first)

@@ -1,4 +1,4 @@
-"""What events add to counts. Additions commute, so those of a batch are summed before they are written."""
+"""Additions to counts. They commute, so those of a batch are summed before they are written."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ Amounts = Sequence[int]
 
 
 class Additions:
-    """The sums of one batch, by the key of the count, and the latest of a moment where there is one."""
+    """The sums of one batch, by the key of the count, and the latest moment where one is kept."""
 
     def __init__(self) -> None:
         self.sums: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""How many orders customers have, and what they are worth. Cancelled orders are worth nothing."""
+"""The number and total value of each customer's orders. Cancelled orders count, but add no value."""
 
 from typing import Final, assert_never
 

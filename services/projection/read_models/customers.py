@@ -1,4 +1,4 @@
-"""Customers' names and addresses, as they are after their last event. Null once nobody can read them."""
+"""Customers' names and email addresses after their last event. Null once they can no longer be decrypted."""
 
 from collections.abc import Callable
 from typing import assert_never
@@ -7,7 +7,7 @@ from services.projection.read_models.incoming import Document, Incoming, Unusabl
 from shared.events import CustomerDetailsChanged, CustomerErased, CustomerEvent, CustomerRegistered
 
 Reveal = Callable[[str, str], str | None]
-"""Makes a customer's (by id) encrypted text readable; None when its key is gone."""
+"""Decrypts a text of the customer with that id; None if the key was deleted."""
 
 
 def apply(customer: Document | None, incoming: Incoming[CustomerEvent], reveal: Reveal) -> Document:
@@ -16,7 +16,7 @@ def apply(customer: Document | None, incoming: Incoming[CustomerEvent], reveal: 
     match incoming.event:
         case CustomerRegistered(name=name, email=email) | CustomerDetailsChanged(name=name, email=email):
             if customer is not None and customer["erased"]:
-                raise UnusableEventError("the customer was erased before")
+                raise UnusableEventError("the customer was already erased")
             return _customer(incoming, reveal(subject, name), reveal(subject, email), erased=False)
         case CustomerErased():
             return _customer(incoming, None, None, erased=True)

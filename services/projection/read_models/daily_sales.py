@@ -1,4 +1,4 @@
-"""What was ordered, by the UTC day of creation. Cancelled orders count, but bring no revenue."""
+"""Orders and revenue by UTC day of creation. Cancelled orders count, but add no revenue."""
 
 from typing import Final, assert_never
 

@@ -17,7 +17,7 @@ class UnusableEventError(Exception):
 
 @dataclass(slots=True)
 class Incoming(Generic[E]):
-    """One event, what its envelope says of it, and the place and times of its record. Times are in UTC."""
+    """One event, its envelope's fields, and its record's position and times. Times are in UTC."""
 
     event: E
     type: str
@@ -34,4 +34,4 @@ class Incoming(Generic[E]):
     committed_at: datetime
     published_at: datetime
     trace: str | None = None
-    """The `traceparent` of its way into the documents, when somebody traces."""
+    """The `traceparent` of the span that processes the event, when tracing is on."""

@@ -1,4 +1,4 @@
-"""The events of orders, each with the order as it was right after: history, timeline and time travel."""
+"""Orders' events, each with the order right after it: history, timeline and time travel."""
 
 from datetime import datetime
 from typing import Any
@@ -31,8 +31,8 @@ def entry(incoming: Incoming[OrderEvent], customer_id: str, order: Any, projecte
     }
 
 
-def news(incoming: Incoming[OrderEvent], customer_id: str, order: Any, at: datetime) -> Document:
-    """What the feed of live updates says of an event; its `trace` only when somebody traces."""
+def feed_entry(incoming: Incoming[OrderEvent], customer_id: str, order: Any, at: datetime) -> Document:
+    """An event's entry in the feed of live updates, with a `trace` only when tracing is on."""
     traced = {} if incoming.trace is None else {"trace": incoming.trace}
     return traced | {
         "_id": version_id(incoming.subject, incoming.version),

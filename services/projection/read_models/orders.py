@@ -1,4 +1,4 @@
-"""Orders, as they are after their last event."""
+"""Orders after their last event."""
 
 from typing import assert_never
 
@@ -11,7 +11,7 @@ def apply(order: Document | None, incoming: Incoming[OrderEvent]) -> Document:
     match incoming.event:
         case OrderCreated():
             if order is not None:
-                raise UnusableEventError("the order was created before")
+                raise UnusableEventError("the order was already created")
             return _created(incoming, incoming.event)
         case OrderShipped(tracking_number=tracking_number):
             shipped = {"shippedAt": incoming.occurred_at, "trackingNumber": tracking_number}

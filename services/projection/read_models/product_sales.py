@@ -1,4 +1,4 @@
-"""How many units of products were sold. Those of cancelled orders were not."""
+"""Units sold per product. Those of cancelled orders do not count."""
 
 from typing import Final, assert_never
 

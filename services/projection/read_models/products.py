@@ -1,4 +1,4 @@
-"""Products, as they are after their last event."""
+"""Products after their last event."""
 
 from typing import assert_never
 

@@ -1,1 +1,1 @@
-"""A new generation beside the live one: filled, compared, and switched to in one transaction."""
+"""Fills a new generation alongside the live one, compares them, and switches in one transaction."""

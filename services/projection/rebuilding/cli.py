@@ -1,4 +1,4 @@
-"""`rebuild` and `rollback`, as they are typed."""
+"""The commands `rebuild` and `rollback`."""
 
 import asyncio
 from collections import Counter
@@ -20,17 +20,17 @@ from shared.documents import READ_MODELS, ReadModel
 
 _SHOWN: Final = 50
 _TRIES: Final = 10
-_STAY_SECONDS: Final = 2.0
-"""So long the new live generation is still filled from here, until the service takes over."""
+_HANDOVER_SECONDS: Final = 2.0
+"""How long this process keeps filling the new live generation, until the service takes over."""
 _RETRY_SECONDS: Final = 0.5
 
 
 async def rebuild(parts: Parts, console: Console, only: ReadModel | None, *, accept: bool) -> int:
-    """Fill, compare, switch. With `only`, no other read model may differ. The exit status."""
+    """Fill, compare and switch; return the exit status. With `only`, no other read model may differ."""
     generations = Generations(parts.mongo)
     pointer = await generations.pointer()
     if pointer is None:
-        console.print("Nothing is live yet: the service makes the first generation by itself.")
+        console.print("No generation is live yet. The service creates the first one by itself.")
         return 1
     live: str = pointer["generation"]
     new = await generations.unfinished(live) or await generations.make(await parts.topics.places())
@@ -40,49 +40,51 @@ async def rebuild(parts: Parts, console: Console, only: ReadModel | None, *, acc
         found = await _compare(parts, console, live, new)
         refused = [name for name in found if not accept or only not in (None, name)]
         if refused:
-            console.print(f"{new} is kept beside {live}: {', '.join(refused)} would change.")
-            console.print("`rebuild --accept` switches all the same, `rebuild --discard` drops it.")
+            console.print(
+                f"Generation {new} is kept, and {live} stays live: {', '.join(refused)} would change."
+            )
+            console.print("`rebuild --accept` switches anyway, `rebuild --discard` drops it.")
             return 1
         try:
             await switch(parts.mongo, live, new)
         except CannotSwitchError as error:
             console.print(f"Not switched: {error}.")
             return 1
-        console.print(f"Generation {new} is live; `rollback` goes back to {live}.")
+        console.print(f"Generation {new} is live; `rollback` switches back to {live}.")
         await generations.drop_all_but(new, live)
-        await asyncio.sleep(_STAY_SECONDS)
+        await asyncio.sleep(_HANDOVER_SECONDS)
     return 0
 
 
 async def discard(parts: Parts, console: Console) -> int:
-    """Drop what an unfinished rebuild left."""
+    """Drop what an unfinished rebuild left behind."""
     generations = Generations(parts.mongo)
     pointer = await generations.pointer()
     unfinished = None if pointer is None else await generations.unfinished(pointer["generation"])
     unwanted = [*await generations.half_dropped(), *filter(None, [unfinished])]
     for generation in unwanted:
         await generations.drop(generation)
-        console.print(f"Generation {generation} is gone.")
+        console.print(f"Dropped generation {generation}.")
     if not unwanted:
         console.print("There is no unfinished generation.")
     return 0
 
 
 async def rollback(parts: Parts, console: Console) -> int:
-    """Switch back to the generation that was live before. The exit status."""
+    """Switch back to the previously live generation; return the exit status."""
     pointer = await Generations(parts.mongo).pointer()
     if pointer is None or pointer["previous"] is None:
-        console.print("There is no generation to go back to.")
+        console.print("There is no generation to switch back to.")
         return 1
     live, previous = pointer["generation"], pointer["previous"]
-    console.print(f"Generation {live} is live, going back to {previous}.")
+    console.print(f"Generation {live} is live, switching back to {previous}.")
     if previous.split("-")[0] == str(REVISION):
         async with parts.consuming(previous):
             await _catch_up(parts, console, previous, live)
             await switch(parts.mongo, live, previous)
-            await asyncio.sleep(_STAY_SECONDS)
+            await asyncio.sleep(_HANDOVER_SECONDS)
     else:
-        # another version of this code has to be running to fill it
+        # a service of that revision must be running to fill it
         await _catch_up(parts, console, previous, live)
         await switch(parts.mongo, live, previous)
     console.print(f"Generation {previous} is live.")
@@ -98,7 +100,7 @@ async def _catch_up(parts: Parts, console: Console, new: str, live: str) -> None
 
 
 async def _compare(parts: Parts, console: Console, live: str, new: str) -> Sequence[ReadModel]:
-    """The read models that differ; their first differences are printed."""
+    """Print the first differences of each read model, and return those that differ."""
     differing: list[ReadModel] = []
     for name in READ_MODELS:
         seen = await _compared(parts, console, live, new, name)

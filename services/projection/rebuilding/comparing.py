@@ -1,10 +1,10 @@
-"""Compares two generations document by document, as they stand at the same offsets.
+"""Compares two generations document by document, at the same offsets.
 
-Both are halted for a moment, in which a snapshot is taken; the documents of that snapshot are read at
-leisure, while both go on. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
+Both are halted briefly while a snapshot is taken. The documents are then read from that snapshot, while both
+resume. https://www.mongodb.com/docs/manual/reference/read-concern-snapshot/
 
-Where in Kafka an event's record stood, and when it was sent and projected, is not compared: topics made anew
-and published again hold the same events elsewhere, and what really differs would drown.
+The offset of an event's record, and when it was published and projected, are not compared: re-created and
+republished topics hold the same events at other offsets, and would hide the real differences.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -23,14 +23,14 @@ from services.projection.store.connecting import Mongo, translated
 from shared.documents import GENERATIONS, ORDER_HISTORY, ReadModel, collection
 
 _VOLATILE: Final[Mapping[str, tuple[str, ...]]] = {ORDER_HISTORY: ("publishedAt", "offset", "projectedAt")}
-"""Fields that say how an event came here, not what happened. Its partition follows from its key."""
+"""Fields about an event's transport, not its content. The partition follows from the key."""
 _BATCH: Final = 2000
 _RAW: Final = CodecOptions(document_class=RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A document that is not the same in both; a hash is None where there is no document."""
+    """A document that differs between the two; a hash is None if there is no document."""
 
     read_model: ReadModel
     id: str
@@ -42,7 +42,7 @@ class Difference:
         if self.live is None:
             what = "is new"
         elif self.new is None:
-            what = "is gone"
+            what = "is missing"
         else:
             what = f"differs in {', '.join(self.fields)} ({self.live} is now {self.new})"
         return f"{self.read_model} {self.id} {what}"
@@ -51,14 +51,14 @@ class Difference:
 async def differences(
     mongo: Mongo, live: str, new: str, read_model: ReadModel
 ) -> AsyncIterator[Difference | None]:
-    """Compare a read model; None for each document that is the same.
+    """Compare a read model; yields None for each document that is the same.
 
-    Raises `CannotHaltError`.
+    Raises `CannotHaltError` and `TransientError`.
     """
     with translated():
         async with await mongo.client.start_session(snapshot=True) as session:
             async with halted(mongo, (live, new)):
-                # the session's first read is the moment at which it reads everything
+                # the session's first read fixes the snapshot for all its reads
                 await (
                     mongo[GENERATIONS].with_options(read_concern=ReadConcern()).find_one({}, session=session)
                 )
@@ -69,7 +69,7 @@ async def differences(
                 for _ in range(_count(left)):
                     yield None
                 left, right = await _both(first, second)
-            # from where the batches part, document by document
+            # from the first batches that differ, document by document
             async for one, other in _paired(_documents(left, first), _documents(right, second)):
                 yield _compare(read_model, one, other)
 
@@ -77,7 +77,7 @@ async def differences(
 def _batches(
     mongo: Mongo, session: AsyncIOMotorClientSession, name: str, read_model: ReadModel
 ) -> AsyncIterator[bytes]:
-    """The documents by their ids, one after the other in bytes, so many at a time as the server sends."""
+    """The documents in order of their ids, as concatenated BSON, in the server's batches."""
     hidden = dict.fromkeys(_VOLATILE.get(read_model, ()), 0)
     raw: Any = mongo[name].with_options(read_concern=ReadConcern())
     found: AsyncIterator[bytes] = raw.find_raw_batches(
@@ -89,12 +89,12 @@ def _batches(
 async def _both(
     first: AsyncIterator[bytes], second: AsyncIterator[bytes]
 ) -> tuple[bytes | None, bytes | None]:
-    # one after the other: a session serves one at a time
+    # sequentially: a session cannot be used concurrently
     return await anext(first, None), await anext(second, None)
 
 
 def _count(batch: bytes) -> int:
-    """How many documents it holds: each begins with its length (https://bsonspec.org/spec.html)."""
+    """The number of documents in a batch: each starts with its length (https://bsonspec.org/spec.html)."""
     count = place = 0
     while place < len(batch):
         place += int.from_bytes(batch[place : place + 4], "little")
@@ -112,7 +112,7 @@ async def _documents(batch: bytes | None, rest: AsyncIterator[bytes]) -> AsyncIt
 async def _paired(
     first: AsyncIterator[RawBSONDocument], second: AsyncIterator[RawBSONDocument]
 ) -> AsyncIterator[tuple[RawBSONDocument | None, RawBSONDocument | None]]:
-    """The documents of both by their ids, which come in order."""
+    """Pair the documents of both by id; both are sorted by it."""
     left, right = await anext(first, None), await anext(second, None)
     while left is not None or right is not None:
         if right is None or (left is not None and left["_id"] < right["_id"]):
@@ -141,7 +141,7 @@ def _compare(
 
 
 def _canonical(document: Any) -> Any:
-    """The same value for the same content, in whatever order the fields stand."""
+    """The same value for the same content, regardless of the order of fields."""
     if document is None:
         return None
     if isinstance(document, RawBSONDocument):

@@ -1,4 +1,4 @@
-"""Fills a generation until it has caught up with the live one."""
+"""Waits until a generation has caught up with the live one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,33 +10,33 @@ from services.projection.store.checkpoints import Checkpoints
 from services.projection.store.generations import Generations
 from services.projection.wiring import Parts
 
-_LOOK_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.2
 CLOSE: Final = 500
-"""So many events behind the live generation is close enough to be halted together."""
+"""A generation at most this many records behind the live one can be halted together with it."""
 
 
 class DroppedError(ProjectionError):
-    """Somebody dropped the generation that is being filled."""
+    """The generation was dropped while it was being filled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Records passed, and all there are."""
+    """Records passed, and how many the live generation has passed."""
 
     passed: int
     total: int
 
     @property
     def left(self) -> int:
-        """Records still to be passed."""
+        """Records not yet passed."""
         return max(0, self.total - self.passed)
 
 
 async def progress(parts: Parts, generation: str, live: str) -> AsyncIterator[Progress]:
-    """How far it is, again and again, until it is close behind the live one; `DroppedError`."""
+    """Yield the progress repeatedly until the generation is close to the live one. Raises `DroppedError`."""
     while True:
         if not await Generations(parts.mongo).keeps(generation):
-            raise DroppedError(f"generation {generation} was dropped meanwhile")
+            raise DroppedError(f"generation {generation} was dropped")
         ours = await Checkpoints(parts.mongo, generation).all()
         theirs = await Checkpoints(parts.mongo, live).all()
         total = sum(checkpoint.offset + 1 for checkpoint in theirs.values())
@@ -49,4 +49,4 @@ async def progress(parts: Parts, generation: str, live: str) -> AsyncIterator[Pr
         yield now
         if now.left <= CLOSE:
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Brings two generations to a halt at one offset per partition, for a moment."""
+"""Briefly halts two generations at the same offset of each partition."""
 
 import asyncio
 import time
@@ -15,38 +15,38 @@ from services.projection.store.connecting import Mongo, translated
 from shared.documents import CHECKPOINTS
 
 _LONGEST_SECONDS: Final = 10.0
-"""A halt ends by itself after this, should nobody be left to end it."""
-_LOOK_SECONDS: Final = 0.02
+"""A halt expires after this, in case its process dies."""
+_POLL_SECONDS: Final = 0.02
 
 
 class CannotHaltError(ProjectionError):
-    """The generations did not come to stand at the same offsets in time."""
+    """The generations did not halt at the same offsets in time."""
 
 
 Halt = Mapping[Place, Checkpoint]
-"""Where both generations stand."""
+"""The checkpoints at which both generations are halted."""
 
 
 @asynccontextmanager
 async def halted(mongo: Mongo, generations: tuple[str, str]) -> AsyncIterator[Halt]:
-    """While entered both stand still at the same offsets; `CannotHaltError` when they don't get there."""
+    """Halt both at the same offsets until the context exits. Raises `CannotHaltError` if that fails."""
     try:
-        await _ask(mongo, generations)
-        yield await _standing(mongo, generations)
+        await _request_halt(mongo, generations)
+        yield await _aligned(mongo, generations)
     finally:
         await _release(mongo, generations)
 
 
-async def _ask(mongo: Mongo, generations: tuple[str, str]) -> None:
-    """Halt each partition where it stands, then let the one of the two that is behind catch up.
+async def _request_halt(mongo: Mongo, generations: tuple[str, str]) -> None:
+    """Halt each partition at its current offset, then let the one that is behind catch up.
 
-    One document at a time: a transaction over all of them would meet each batch that is being written.
+    No transaction: one over all checkpoints would conflict with every batch being written.
     """
     until = datetime.now(UTC) + timedelta(seconds=_LONGEST_SECONDS)
     wanted = {"generation": {"$in": list(generations)}}
-    here = [{"$set": {"haltAt": "$offset", "haltUntil": until}}]
+    at_current = [{"$set": {"haltAt": "$offset", "haltUntil": until}}]
     with translated():
-        await mongo[CHECKPOINTS].update_many(wanted, here)
+        await mongo[CHECKPOINTS].update_many(wanted, at_current)
         rows = await mongo[CHECKPOINTS].find(wanted).to_list(None)
         furthest: dict[Place, int] = {}
         for row in rows:
@@ -59,8 +59,8 @@ async def _ask(mongo: Mongo, generations: tuple[str, str]) -> None:
         await mongo[CHECKPOINTS].bulk_write(further, ordered=False)
 
 
-async def _standing(mongo: Mongo, generations: tuple[str, str]) -> Halt:
-    """Wait until both stand at the same record of each partition."""
+async def _aligned(mongo: Mongo, generations: tuple[str, str]) -> Halt:
+    """Wait until both have passed the same record of each partition."""
     deadline = time.monotonic() + _LONGEST_SECONDS / 2
     while time.monotonic() < deadline:
         first, second = [await Checkpoints(mongo, generation).all() for generation in generations]
@@ -68,8 +68,8 @@ async def _standing(mongo: Mongo, generations: tuple[str, str]) -> Halt:
             _passed(checkpoint) == _passed(second[place]) for place, checkpoint in first.items()
         ):
             return first
-        await asyncio.sleep(_LOOK_SECONDS)
-    raise CannotHaltError("the generations did not come to stand at the same offsets")
+        await asyncio.sleep(_POLL_SECONDS)
+    raise CannotHaltError("the generations did not halt at the same offsets")
 
 
 def _passed(checkpoint: Checkpoint) -> Passed:
@@ -77,6 +77,6 @@ def _passed(checkpoint: Checkpoint) -> Passed:
 
 
 async def _release(mongo: Mongo, generations: tuple[str, str]) -> None:
-    ours = {"generation": {"$in": list(generations)}}
+    wanted = {"generation": {"$in": list(generations)}}
     with translated():
-        await mongo[CHECKPOINTS].update_many(ours, {"$unset": {"haltAt": "", "haltUntil": ""}})
+        await mongo[CHECKPOINTS].update_many(wanted, {"$unset": {"haltAt": "", "haltUntil": ""}})

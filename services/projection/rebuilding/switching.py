@@ -18,21 +18,21 @@ _RETRY_SECONDS: Final = 0.5
 
 
 class CannotSwitchError(ProjectionError):
-    """The live generation stays what it is."""
+    """The generations could not be switched."""
 
 
 async def switch(mongo: Mongo, live: str, to: str) -> None:
-    """Make `to` live instead of `live`. Raises `CannotSwitchError`, and then nothing has changed."""
+    """Make `to` live instead of `live`, in one transaction. Raises `CannotSwitchError` if that fails."""
     for _ in range(_TRIES):
         try:
             if await _is_live(mongo, to):
-                return  # the answer of the last try was lost
+                return  # the reply to the last attempt was lost
             async with halted(mongo, (live, to)) as halt:
                 await _switch(mongo, live, to, halt)
             return
         except (CannotHaltError, TransientError):
             await asyncio.sleep(_RETRY_SECONDS)
-    raise CannotSwitchError(f"{live} and {to} did not come to stand at the same offsets")
+    raise CannotSwitchError(f"{live} and {to} could not be halted at the same offsets")
 
 
 async def _is_live(mongo: Mongo, generation: str) -> bool:
@@ -50,7 +50,7 @@ async def _switch(mongo: Mongo, live: str, to: str, halt: Halt) -> None:
                 "incarnation": checkpoint.incarnation,
                 "haltUntil": {"$gt": now},
             },
-            # counted as a write, so that a batch that began before notices
+            # counted as a write, so that batches started before are fenced
             {"$set": {"live": generation == to}, "$inc": {"writes": 1}},
         )
         for place, checkpoint in halt.items()
@@ -70,4 +70,4 @@ async def _switch(mongo: Mongo, live: str, to: str, halt: Halt) -> None:
                 session=session,
             )
             if pointer.matched_count != 1:
-                raise CannotSwitchError(f"{live} is not live any more")
+                raise CannotSwitchError(f"{live} is no longer live")

@@ -1,1 +1,1 @@
-"""The only modules that know the driver of MongoDB."""
+"""The service's data in MongoDB: documents, feed, checkpoints, marks, heartbeats and generations."""

@@ -1,4 +1,4 @@
-"""What batches change, as commands to MongoDB."""
+"""Turns batches' changes into MongoDB commands."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,14 +20,14 @@ _COUNTS: Final = {
 }
 _MOST: Final = 1000
 _MOST_BYTES: Final = 16_000_000
-"""So many, about, are in a command, which must stay below the server's 48 MB."""
+"""Approximate limit per command, which must stay below the server's 48 MB."""
 _SMALL: Final = 4000
-"""What a document has at most besides an order."""
+"""The maximum size of a document, not counting its order."""
 T = TypeVar("T", bound=Encoded)
 
 
 def changes(generation: str, batches: Iterable[tuple[int, Writes]]) -> Iterator[Command]:
-    """The commands that write the documents of batches, each of one partition, into a generation."""
+    """The commands that write batches, each of one partition, to a generation's documents."""
     inserts: dict[str, list[Encoded]] = defaultdict(list)
     updates: dict[str, list[Row]] = defaultdict(list)
     for partition, writes in batches:
@@ -53,7 +53,7 @@ def _parts(whole: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _bytes(written: Encoded) -> int:
-    """About how large it is: only what is encoded already can be large."""
+    """The approximate size: only parts that are already encoded can be large."""
     if isinstance(written, RawBSONDocument):
         return len(written.raw)
     large = written.get("order" if "order" in written else "u")

@@ -1,4 +1,4 @@
-"""Checkpoints: how far each partition was read, in the transaction of what was read."""
+"""Checkpoints: how far each partition was read, written in the same transaction as the documents."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ Place = tuple[str, int]
 
 
 class Passed(NamedTuple):
-    """The last record that was passed: its topic's incarnation, its offset (-1: none), its digest."""
+    """The last record passed: its topic's incarnation, offset (-1: none) and digest."""
 
     incarnation: str
     offset: int
@@ -25,7 +25,7 @@ class Passed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The last record passed (`offset` -1: none), and the count of writes by which a rival is noticed."""
+    """The last record passed (`offset` -1: none), and a count of writes that detects concurrent writers."""
 
     incarnation: str
     offset: int
@@ -36,7 +36,7 @@ class Checkpoint:
     halt_until: datetime | None = None
 
     def is_halted(self, now: datetime) -> bool:
-        """Whether it stands where a switch of generations made it halt."""
+        """Whether it has reached the offset of a halt in effect."""
         return (
             self.halt_at is not None
             and self.halt_until is not None
@@ -60,7 +60,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A checkpoint's way from `start` to the last record passed; `event_at` is that record's time."""
+    """A checkpoint's move from `start` to the last record passed; `event_at` is that record's time."""
 
     place: Place
     start: Checkpoint
@@ -69,7 +69,7 @@ class Move:
 
     @property
     def moved(self) -> Checkpoint:
-        """The checkpoint as it is then. Its live mark never changes without a write being counted."""
+        """The resulting checkpoint. Its live mark never changes without a write being counted."""
         return replace(
             self.start,
             incarnation=self.to.incarnation,
@@ -87,7 +87,7 @@ class Checkpoints:
         self.generation = generation
 
     async def load(self, place: Place) -> Checkpoint:
-        """The partition's checkpoint, made now if there is none. `TransientError` as `make` does."""
+        """The partition's checkpoint, created if there is none. Raises `TransientError` like `make`."""
         with translated():
             row = await self._mongo[CHECKPOINTS].find_one({"_id": self._id(place)})
             if row is None:
@@ -104,13 +104,13 @@ class Checkpoints:
         return {(row["topic"], row["partition"]): Checkpoint.of(row) for row in rows}
 
     async def make(self, places: Iterable[Place]) -> None:
-        """Make those that are missing, with the live mark that the pointer says.
+        """Create those that are missing, with the live mark given by the pointer.
 
-        `TransientError` when the generation was dropped: whoever fills it has to look for another.
+        Raises `TransientError` if the generation was dropped: its process has to switch to another.
         """
         with translated():
             async with transaction(self._mongo) as session:
-                # written, not only read: a drop at this moment must not miss them
+                # written, not only read: a concurrent drop must not miss these checkpoints
                 kept = await self._mongo[GENERATIONS].update_one(
                     {"_id": self.generation, "dropping": {"$ne": True}},
                     {"$inc": {"touched": 1}},
@@ -118,7 +118,7 @@ class Checkpoints:
                 )
                 if not kept.matched_count:
                     raise TransientError(f"generation {self.generation} was dropped")
-                # written, not only read: a switch at this moment must not leave them with the old mark
+                # written, not only read: a concurrent switch must not leave them with the old mark
                 pointer = await self._mongo[GENERATIONS].find_one_and_update(
                     {"_id": LIVE}, {"$inc": {"touched": 1}}, session=session
                 )
@@ -130,7 +130,7 @@ class Checkpoints:
                     )
 
     def moving(self, moves: Sequence[Move]) -> Command:
-        """Moves them, each from the value that its batch started from."""
+        """The command that moves the checkpoints, each from where its batch started."""
         now = datetime.now(UTC)
         updates = [self._update(move, now) for move in moves]
         return {"update": CHECKPOINTS, "ordered": False, "updates": updates}
@@ -151,7 +151,7 @@ class Checkpoints:
         }
 
     def check(self, transaction: Transaction, moves: Sequence[Move], reply: Reply) -> None:
-        """Raise `FencedError` unless all moved; `HaltedError` when a single one may not go that far."""
+        """Raise `FencedError` unless all moved; `HaltedError` if there is only one and a halt stops it."""
         if reply["n"] == len(moves):
             return
         if len(moves) == 1:
@@ -166,7 +166,7 @@ class Checkpoints:
 
 
 def new_checkpoint(generation: str, place: Place, *, live: bool) -> Row:
-    """A checkpoint that has passed nothing."""
+    """A checkpoint before the first record."""
     topic, partition = place
     return {
         "_id": checkpoint_id(generation, topic, partition),

@@ -1,4 +1,4 @@
-"""The connection to MongoDB, and what its failures mean."""
+"""The connection to MongoDB, and the translation of its errors."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 
 class Mongo:
-    """A client for as long as it is entered. Reads what a majority has, from the primary; writes durably."""
+    """A client, closed on exit. Reads majority-committed data from the primary; writes durably."""
 
     def __init__(self, url: str, database: str) -> None:
         self.client: AsyncIOMotorClient[Row] = AsyncIOMotorClient(url, **_OPTIONS)
@@ -53,7 +53,7 @@ class Mongo:
         return self.database[collection]
 
     async def why_not_ready(self) -> str | None:
-        """Why nothing can be written; None when it can."""
+        """Why MongoDB cannot be written to; None if it can."""
         try:
             hello = await self.client.admin.command("hello")
         except PyMongoError:
@@ -63,14 +63,14 @@ class Mongo:
 
 @contextmanager
 def translated() -> Generator[None, None, None]:
-    """The driver's errors as ours.
+    """Translate the driver's errors to `TransientError`.
 
-    Nothing that MongoDB says is an event's fault (what cannot be encoded was found out before), so that all
-    of it is worth another try.
+    No error of MongoDB is an event's fault (events that cannot be encoded were parked before), so retrying
+    is always right.
     """
     try:
         yield
     except PyMongoError as error:
-        # no more of its words: they may quote a document
+        # without the error's message, which may quote a document
         code = f" {error.code}" if isinstance(error, OperationFailure) else ""
         raise TransientError(f"MongoDB: {type(error).__name__}{code}") from error

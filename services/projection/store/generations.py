@@ -16,18 +16,18 @@ from services.projection.store.transactions import transaction
 from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, PARKED, READ_MODELS, collection
 
 REVISION: Final = 1
-"""Of the read models' code. Raised when they change, so that documents of two revisions never mix."""
+"""The revision of the read models' code. Raise it when they change: documents of two revisions never mix."""
 
 _KEPT: Final[Row] = {"_id": {"$ne": LIVE}, "dropping": {"$ne": True}}
-"""The generations that are there, and whole."""
+"""Generations that are not being dropped."""
 
 
 class IsLiveError(ProjectionError):
-    """A generation is live, and so cannot be dropped."""
+    """The generation is live and cannot be dropped."""
 
 
 class Generations:
-    """Makes, finds and switches generations."""
+    """Creates, finds and drops generations."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
@@ -38,9 +38,9 @@ class Generations:
             return await self._mongo[GENERATIONS].find_one({"_id": LIVE})
 
     async def of_this_revision(self, places: Iterable[Place]) -> str:
-        """The generation that this code works for: the live one if it is of its revision, else its newest.
+        """The generation to fill: the live one if it has this revision, otherwise the newest that has.
 
-        Makes one where there is none; it is live when it is the first of all.
+        Creates one if there is none. The very first generation is live immediately.
         """
         pointer = await self.pointer()
         if pointer is not None and pointer["revision"] == REVISION:
@@ -59,7 +59,7 @@ class Generations:
         return await self.make(places)
 
     async def make(self, places: Iterable[Place]) -> str:
-        """Make the next generation of this revision, with a checkpoint for each of `places`."""
+        """Create the next generation of this revision, with a checkpoint for each of `places`."""
         with translated():
             while True:
                 number = await self._next_number()
@@ -69,28 +69,28 @@ class Generations:
                     if not await self._is_left_over(generation):
                         await make_collections(self._mongo, generation)
                         async with transaction(self._mongo) as session:
-                            await self._enter(session, entry, places)
+                            await self._register(session, entry, places)
                         return generation
-                    # entered first, so that it is really nobody's
+                    # registered first, so that no other process can be using it
                     await self._mongo[GENERATIONS].insert_one({**entry, "dropping": True})
                 except DuplicateKeyError:
-                    return generation  # somebody else made it at the same moment
+                    return generation  # another process created it concurrently
                 await self.drop(generation)
 
     async def ours(self) -> list[str]:
-        """The generations that are kept and of this revision."""
+        """The generations of this revision that are not being dropped."""
         with translated():
             rows = await self._mongo[GENERATIONS].find(_KEPT).to_list(None)
         return [row["_id"] for row in rows if row["revision"] == REVISION]
 
     async def keeps(self, generation: str) -> bool:
-        """Whether it is there, and whole."""
+        """Whether the generation exists and is not being dropped."""
         wanted = {"_id": generation, "dropping": {"$ne": True}}
         with translated():
             return await self._mongo[GENERATIONS].find_one(wanted) is not None
 
     async def unfinished(self, live: str) -> str | None:
-        """The newest generation of this revision that came after the live one but never was."""
+        """The newest generation of this revision that is newer than the live one and not the previous one."""
         with translated():
             known = await self._mongo[GENERATIONS].find(_KEPT).to_list(None)
             pointer = await self._mongo[GENERATIONS].find_one({"_id": LIVE})
@@ -104,7 +104,7 @@ class Generations:
         return max(newer, key=lambda name: order[name], default=None)
 
     async def drop_all_but(self, *kept: str) -> None:
-        """Drop the other generations, but none of newer code, which may be filling."""
+        """Drop all other generations, except those of newer revisions, which newer code may be filling."""
         with translated():
             rows = await self._mongo[GENERATIONS].find({"_id": {"$ne": LIVE}}).to_list(None)
         for row in rows:
@@ -112,16 +112,16 @@ class Generations:
                 await self.drop(row["_id"])
 
     async def half_dropped(self) -> list[str]:
-        """The generations of which an interrupted `drop` has left something."""
+        """The generations that an interrupted `drop` left behind."""
         with translated():
             rows = await self._mongo[GENERATIONS].find({"dropping": True}).to_list(None)
         return [row["_id"] for row in rows]
 
     async def drop(self, generation: str) -> None:
-        """Drop a generation; `IsLiveError` when it is live. May be repeated when it was interrupted.
+        """Drop a generation; raises `IsLiveError` if it is live. Can be repeated after an interruption.
 
-        It is marked first: nobody takes up what is left of it, nor makes a checkpoint in it. Without
-        checkpoints no batch is written, so that none makes a collection anew that was dropped.
+        The generation is marked first, so that no process resumes it or creates a checkpoint in it. Without
+        checkpoints no batch is written, so none can re-create a dropped collection.
         """
         with translated():
             async with transaction(self._mongo) as session:
@@ -132,27 +132,27 @@ class Generations:
             await self._mongo[GENERATIONS].delete_one({"_id": generation})
 
     async def _mark(self, session: AsyncIOMotorClientSession, generation: str) -> None:
-        """Mark it as being dropped, and its number as used for ever."""
+        """Mark the generation as being dropped, and its number as permanently used."""
         generations = self._mongo[GENERATIONS]
         row = await generations.find_one({"_id": generation}, session=session)
         if row is None:
             return
         await generations.update_one({"_id": generation}, {"$set": {"dropping": True}}, session=session)
-        # written in any case: a switch to it at this moment must meet this
+        # always written, so that a concurrent switch to this generation conflicts
         used = {"$max": {f"numbers.{row['revision']}": row.get("number", 0)}, "$inc": {"touched": 1}}
         await generations.update_one({"_id": LIVE}, used, session=session)
         if await generations.find_one({"_id": LIVE, "generation": generation}, session=session) is not None:
             raise IsLiveError(f"generation {generation} is live")
 
     async def _next_number(self) -> int:
-        """One that no generation of this revision has or had: whoever slept must not meet another's."""
+        """A number never used in this revision: a suspended process must not find its number reused."""
         rows = await self._mongo[GENERATIONS].find({"revision": REVISION}).to_list(None)
         numbers = [row.get("number", 0) for row in rows]
         highest: int = max([_dropped(await self.pointer()), *numbers])
         return highest + 1
 
     async def _is_left_over(self, generation: str) -> bool:
-        """Whether there is something of a generation, by a crash or an earlier version of this code."""
+        """Whether a crash or an earlier version of this code left data of the generation behind."""
         if await self._mongo[CHECKPOINTS].find_one({"generation": generation}) is not None:
             return True
         for read_model in READ_MODELS:
@@ -160,11 +160,13 @@ class Generations:
                 return True
         return False
 
-    async def _enter(self, session: AsyncIOMotorClientSession, entry: Row, places: Iterable[Place]) -> None:
+    async def _register(
+        self, session: AsyncIOMotorClientSession, entry: Row, places: Iterable[Place]
+    ) -> None:
         generations, generation = self._mongo[GENERATIONS], entry["_id"]
         pointer = await generations.find_one({"_id": LIVE}, session=session)
         if _dropped(pointer) >= entry["number"]:
-            raise TransientError(f"generation {generation} was dropped meanwhile")
+            raise TransientError(f"generation {generation} was dropped concurrently")
         await generations.insert_one({**entry, "createdAt": datetime.now(UTC)}, session=session)
         if pointer is None:
             await generations.insert_one(
@@ -176,7 +178,7 @@ class Generations:
 
 
 def _dropped(pointer: Row | None) -> int:
-    """The highest number of a generation of this revision that was dropped; 0 for none."""
+    """The highest number of a dropped generation of this revision; 0 if there is none."""
     numbers = {} if pointer is None else pointer.get("numbers", {})
     highest: int = numbers.get(str(REVISION), 0)
     return highest

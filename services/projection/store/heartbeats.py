@@ -1,4 +1,4 @@
-"""Heartbeats of the relay, kept for an hour."""
+"""The relay's heartbeats, kept for an hour."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ class Heartbeats:
         self._mongo = mongo
 
     async def save(self, beats: Sequence[Row]) -> None:
-        """Save those that are not there."""
+        """Save those that are not stored yet."""
         if not beats:
             return
         updates: list[Any] = [
@@ -32,18 +32,18 @@ class Heartbeats:
             await self._mongo[HEARTBEATS].bulk_write(updates, ordered=False)
 
     async def incarnations(self) -> Mapping[str, str]:
-        """By topic, as told last; none when that was a while ago, for they may be others by now."""
+        """By topic, as last reported; empty if that was too long ago, as they may have changed since."""
         with translated():
             row = await self._mongo[HEARTBEATS].find_one({}, sort=[("t", -1)])
         if row is None or row["at"] < datetime.now(UTC) - _FRESH:
             return {}
-        told: Mapping[str, str] = row["incarnations"]
-        return told
+        reported: Mapping[str, str] = row["incarnations"]
+        return reported
 
     async def since(self, moment: datetime, now: datetime) -> list[Heartbeat]:
-        """Those after a moment, newest first; of those over a minute old only what came in each tenth second.
+        """Those after a moment, newest first; of those over a minute old, only those of every tenth second.
 
-        Who is far behind needs no more, and an hour of several shards would be read every second.
+        Partitions far behind need no more; otherwise an hour of several shards would be read every second.
         """
         wanted = {"t": {"$gt": moment}, "$or": [{"t": {"$gt": now - _ALL}}, _TENTH]}
         with translated():

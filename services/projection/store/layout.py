@@ -31,18 +31,18 @@ _SHARED_INDEXES: Final[Mapping[str, Sequence[IndexModel]]] = {
     GENERATIONS: [],
 }
 _CLUSTERED: Final[Row] = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
-"""Documents and their `_id` in one tree instead of two: an event takes a twentieth less time.
+"""Documents and their `_id` index in one tree instead of two: an event takes a twentieth less time.
 
-Only for what is read by one `_id` or a range of it; for several ids (`$in`) the server (6.0) reads all.
+Only for collections read by one `_id` or a range: for several ids (`$in`) the server (6.0) reads everything.
 https://www.mongodb.com/docs/manual/core/clustered-collections/
 """
 _log = logging.getLogger(__name__)
 
 
 async def make_collections(mongo: Mongo, generation: str) -> None:
-    """Make those of a generation, and those that all share.
+    """Create a generation's collections, and those that all generations share.
 
-    Before any transaction writes to them: one that makes a collection is slow, and easily refused.
+    Done before any transaction writes to them: creating a collection in one is slow and often fails.
     """
     for read_model in READ_MODELS:
         indexes = [IndexModel(list(keys.items())) for keys in INDEXES.get(read_model, ())]
@@ -53,7 +53,7 @@ async def make_collections(mongo: Mongo, generation: str) -> None:
 
 
 async def drop_collections(mongo: Mongo, generation: str) -> None:
-    """Drop those of a generation."""
+    """Drop a generation's collections."""
     for read_model in READ_MODELS:
         await mongo.database.drop_collection(collection(read_model, generation))
 
@@ -62,7 +62,7 @@ async def _make(mongo: Mongo, name: str, indexes: Sequence[IndexModel], options:
     try:
         await mongo.database.create_collection(name, **options)
     except CollectionInvalid:
-        _log.debug("%s is there already", name)
+        _log.debug("%s already exists", name)
     except OperationFailure as error:
         if error.code != _EXISTS:
             raise

@@ -1,4 +1,4 @@
-"""The marks of parked streams, written in the transaction of the checkpoint."""
+"""The marks of parked streams, written in the checkpoint's transaction."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from shared.documents import PARKED, parked_id
 
 
 async def load(mongo: Mongo, generation: str, place: Place) -> dict[str, Parked]:
-    """The partition's marks by subject, those of streams that go on again included."""
+    """The partition's marks by subject, including those of streams that have resumed."""
     topic, partition = place
     wanted = {"generation": generation, "topic": topic, "partition": partition}
     with translated():
@@ -20,7 +20,7 @@ async def load(mongo: Mongo, generation: str, place: Place) -> dict[str, Parked]
 
 
 async def parked(mongo: Mongo, generation: str) -> list[Row]:
-    """The documents of the streams that are parked now."""
+    """The documents of the currently parked streams."""
     with translated():
         return await mongo[PARKED].find({"generation": generation, "open": True}).to_list(None)
 
@@ -31,7 +31,7 @@ def save(
     place: Place,
     marks: Iterable[Parked],
 ) -> None:
-    """Write marks in the transaction; those that are over and hold nothing to remember go."""
+    """Write marks in the transaction; closed marks with nothing to remember are deleted."""
     topic, partition = place
     for mark in marks:
         key = {"_id": parked_id(generation, topic, mark.subject)}

@@ -1,8 +1,8 @@
-"""The commands of a transaction in one round trip.
+"""Sends the commands of a transaction in one round trip.
 
-The server answers the requests of a connection one after the other, so all can be sent before the first
-answer is read. The driver waits for each, which took half of a small transaction's time and processor. There
-is no public way to do it, so this module, and no other, uses what the driver is made of.
+The server answers a connection's requests in order, so all can be sent before the first reply is read. The
+driver waits for each reply, which took half of a small transaction's time and CPU. There is no public API
+for this, so this module, and no other, uses the driver's internals.
 https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
 """
 
@@ -23,16 +23,16 @@ _PRIMARY: Final = ReadPreference.PRIMARY
 
 
 def send_all(session: ClientSession, database: str, commands: Sequence[Command]) -> list[Reply]:
-    """Run the commands in the session's transaction, in their order; their replies.
+    """Run the commands in order in the session's transaction, and return their replies.
 
-    Raises what the driver raises for the first that failed, `BulkWriteError` for documents that could not be
-    written; its details say to which `collection`. The server has ended the transaction then, so that none of
-    the others had any effect.
+    Raises the driver's error for the first command that failed: `BulkWriteError` for documents that could not
+    be written, with the `collection` in its details. The server has then aborted the transaction, so none of
+    the commands had any effect.
     """
-    # the driver's own way to a connection: it tells the pool and the topology what went wrong
+    # the driver's own way to get a connection: it reports errors to the pool and the topology
     with session.client._conn_for_writes(session, "pipeline") as connection:
         numbers = _send(connection, session, database, commands)
-        # all are read before any is looked at: the connection goes back to the pool
+        # read all replies before checking any: the connection goes back to the pool
         replies = [connection.receive_message(number).unpack_response()[0] for number in numbers]
         session._transaction.has_completed_command = True
         for reply in replies:
@@ -47,7 +47,7 @@ def send_all(session: ClientSession, database: str, commands: Sequence[Command])
 def _send(
     connection: Connection, session: ClientSession, database: str, commands: Sequence[Command]
 ) -> list[int]:
-    """Send them all; the numbers of the requests."""
+    """Send all commands, and return their request ids."""
     numbers, messages, largest = [], [], 0
     for command in commands:
         session._apply_to(command, False, _PRIMARY, connection)

@@ -1,4 +1,4 @@
-"""Transactions of MongoDB: durable on a majority, or not at all."""
+"""MongoDB transactions: durable on a majority, or without effect."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,7 +20,7 @@ _SNAPSHOT: Final = ReadConcern("snapshot")
 
 @asynccontextmanager
 async def transaction(mongo: Mongo) -> AsyncIterator[AsyncIOMotorClientSession]:
-    """A session in a transaction, which is committed on leaving and aborted when something is raised."""
+    """A session in a transaction, committed on exit and aborted on an exception."""
     async with (
         await mongo.client.start_session() as session,
         session.start_transaction(read_concern=_SNAPSHOT, write_concern=DURABLE),
@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction under way in a thread, on the client that motor itself works with there."""
+    """A transaction in progress in a thread, on the synchronous client that motor wraps."""
 
     session: ClientSession
     database: Database[Row]
@@ -42,14 +42,14 @@ class Transaction:
         return self.database[collection]
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Run them in one round trip; their replies."""
+        """Run the commands in one round trip, and return their replies."""
         return send_all(self.session, self.database.name, commands)
 
 
 async def transact(mongo: Mongo, work: Callable[[Transaction], R]) -> R:
-    """Do all of `work` in one transaction and in one visit to a thread.
+    """Run all of `work` in one transaction, in a single call to a thread.
 
-    Motor visits a thread for each operation, which for a small batch cost as much as the operations.
+    Motor calls a thread for each operation, which for a small batch cost as much as the operations.
     """
 
     def run() -> R:

@@ -17,7 +17,7 @@ from services.projection.store import marks
 from services.projection.store.changes import changes
 from services.projection.store.checkpoints import Checkpoint, Checkpoints, Move, Passed, Place
 from services.projection.store.connecting import Mongo, translated
-from services.projection.store.feed import untold
+from services.projection.store.feed import missing_from_feed
 from services.projection.store.transactions import Transaction, transact
 from shared.documents import (
     CUSTOMERS,
@@ -28,15 +28,15 @@ from shared.documents import (
 )
 
 _DUPLICATE_KEY: Final = 11000
-_TOGETHER: Final = 200
-"""So many documents, about, make a transaction in which several partitions share."""
-_AT_ONCE: Final = 2
-"""More transactions at once take longer each, and the server ends those that take too long."""
+_SHARED_SIZE: Final = 200
+"""Approximate limit of documents in a transaction shared by several partitions."""
+_CONCURRENT: Final = 2
+"""Concurrent heavy transactions. With more, each takes longer, and the server aborts the slowest."""
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What one partition's records come to, waiting to be written."""
+    """The result of one partition's records, waiting to be written."""
 
     place: Place
     start: Checkpoint
@@ -48,23 +48,23 @@ class Batch:
 
     @property
     def weight(self) -> int:
-        """About how many documents it writes."""
+        """The approximate number of documents written."""
         inserted = sum(map(len, self.writes.inserted.values()))
         return inserted + sum(map(len, self.writes.replaced.values())) + len(self.writes.feed)
 
     def succeed(self, checkpoint: Checkpoint) -> None:
-        """It is written."""
+        """The batch was written."""
         if not self.written.done():
             self.written.set_result(checkpoint)
 
     def fail(self, error: Exception) -> None:
-        """It is not, or nobody knows."""
+        """The batch was not written, or it is unknown whether it was."""
         if not self.written.done():
             self.written.set_exception(error)
 
 
-class _ToldError(FencedError):
-    """The feed holds an event of the batch already."""
+class _InFeedError(FencedError):
+    """The feed already holds an event of the batch."""
 
 
 class DocumentWriter:
@@ -74,12 +74,12 @@ class DocumentWriter:
         self._mongo = mongo
         self._generation = generation
         self._checkpoints = Checkpoints(mongo, generation)
-        self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._turn = asyncio.Semaphore(_CONCURRENT)
         self._light_turn = asyncio.Lock()
         self._waiting: list[Batch] = []
 
     async def load(self, read_model: str, ids: Iterable[str]) -> Documents:
-        """The documents of those ids that exist."""
+        """Load the documents with these ids that exist."""
         found = self._mongo[collection(read_model, self._generation)].with_options(
             CodecOptions(tz_aware=True)
         )
@@ -96,25 +96,25 @@ class DocumentWriter:
         writes: Writes,
         parked: Iterable[Parked],
     ) -> Checkpoint:
-        """Write it all and move the checkpoint from `start`; the checkpoint as it is then.
+        """Write everything, move the checkpoint from `start`, and return the new checkpoint.
 
-        Batches of several partitions that wait share a transaction, which costs little more than one's.
-        Raises `FencedError` or `HaltedError`, and then nothing was written; `TransientError`, and then the
-        checkpoint tells whether something was.
+        Waiting batches of several partitions share a transaction, which costs little more than one's own.
+        If `FencedError` or `HaltedError` is raised, nothing was written. After `TransientError`, the
+        checkpoint shows whether anything was.
         """
         batch = Batch(place, start, to, event_at, writes, list(parked))
         self._waiting.append(batch)
-        # light ones wait for each other: those that come meanwhile share the next transaction
-        async with self._light_turn if batch.weight <= _TOGETHER else self._turn:
+        # light batches take turns: those that arrive meanwhile share the next transaction
+        async with self._light_turn if batch.weight <= _SHARED_SIZE else self._turn:
             if batch in self._waiting:
                 await self._write_together(self._next(batch))
         return await batch.written
 
     def _next(self, first: Batch) -> list[Batch]:
-        """The batch whose turn it is, and of those that wait as many as make a light transaction with it."""
+        """The batch whose turn it is, and as many waiting ones as fit into a light transaction with it."""
         taken, weight = [first], first.weight
         for batch in self._waiting:
-            if batch is not first and weight + batch.weight <= _TOGETHER:
+            if batch is not first and weight + batch.weight <= _SHARED_SIZE:
                 taken.append(batch)
                 weight += batch.weight
         self._waiting = [batch for batch in self._waiting if batch not in taken]
@@ -122,11 +122,11 @@ class DocumentWriter:
 
     async def _write_together(self, batches: Sequence[Batch]) -> None:
         try:
-            moved = await self._transact_untold(batches)
+            moved = await self._transact_once_per_event(batches)
         except (FencedError, HaltedError, DuplicateKeyError, BulkWriteError) as error:
             if len(batches) == 1:
                 batches[0].fail(error)
-            else:  # whose fault it is shows when each is alone
+            else:  # write each by itself, to find out which one failed
                 for batch in batches:
                     await self._write_together([batch])
         except Exception as error:
@@ -140,18 +140,19 @@ class DocumentWriter:
             for batch, checkpoint in zip(batches, moved, strict=True):
                 batch.succeed(checkpoint)
 
-    async def _transact_untold(self, batches: Sequence[Batch]) -> list[Checkpoint]:
-        """Once more without what the feed holds: a generation that was live before may have told of it.
+    async def _transact_once_per_event(self, batches: Sequence[Batch]) -> list[Checkpoint]:
+        """Write the batches. Retry a single batch without the entries that the feed already holds.
 
-        The checkpoint says whether it is that, or somebody else wrote this very batch.
+        A previously live generation may have added them. If another process wrote this very batch instead,
+        the checkpoint fences the retry.
         """
         try:
             return await self._transact(batches)
-        except _ToldError:
+        except _InFeedError:
             if len(batches) > 1:
                 raise
         writes = batches[0].writes
-        writes.feed = await untold(self._mongo, writes.feed)
+        writes.feed = await missing_from_feed(self._mongo, writes.feed)
         return await self._transact(batches)
 
     async def _transact(self, batches: Sequence[Batch]) -> list[Checkpoint]:
@@ -173,7 +174,7 @@ class DocumentWriter:
             return await transact(self._mongo, work)
 
     def _forget(self, transaction: Transaction, customers: list[str]) -> None:
-        """Take the names out of the other generations too: nobody may be filling them now."""
+        """Remove the names from the other generations too: possibly no process is filling them."""
         session = transaction.session
         kept = transaction[GENERATIONS].find({"_id": {"$ne": LIVE}}, session=session).to_list()
         nameless = {"$set": {"name": None, "email": None}}
@@ -185,7 +186,7 @@ class DocumentWriter:
 
 @contextmanager
 def _fenced() -> Generator[None, None, None]:
-    """What was new when it was read is there now: somebody else wrote it."""
+    """Translate duplicate keys to `FencedError`: another process inserted the documents meanwhile."""
     try:
         yield
     except DuplicateKeyError as error:
@@ -193,5 +194,5 @@ def _fenced() -> Generator[None, None, None]:
     except BulkWriteError as error:
         codes = {each["code"] for each in error.details.get("writeErrors", ())}
         if codes == {_DUPLICATE_KEY}:
-            raise (_ToldError if error.details.get("collection") == FEED else FencedError) from error
+            raise (_InFeedError if error.details.get("collection") == FEED else FencedError) from error
         raise
