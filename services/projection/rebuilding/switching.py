@@ -23,6 +23,7 @@ class CannotSwitchError(ProjectionError):
 
 async def switch(mongo: Mongo, live: str, to: str) -> None:
     """Make `to` live instead of `live`, in one transaction. Raises `CannotSwitchError` if that fails."""
+    why = ""
     for _ in range(_TRIES):
         try:
             if await _is_live(mongo, to):
@@ -30,9 +31,11 @@ async def switch(mongo: Mongo, live: str, to: str) -> None:
             async with halted(mongo, (live, to)) as halt:
                 await _switch(mongo, live, to, halt)
             return
-        except (CannotHaltError, TransientError):
+        except (CannotHaltError, TransientError) as error:
+            why = str(error)
             await asyncio.sleep(_RETRY_SECONDS)
-    raise CannotSwitchError(f"{live} and {to} could not be halted at the same offsets")
+    if not await _is_live(mongo, to):
+        raise CannotSwitchError(f"cannot switch from {live} to {to}: {why}")
 
 
 async def _is_live(mongo: Mongo, generation: str) -> bool:

@@ -123,7 +123,7 @@ class DocumentWriter:
     async def _write_together(self, batches: Sequence[Batch]) -> None:
         try:
             moved = await self._transact_once_per_event(batches)
-        except (FencedError, HaltedError, DuplicateKeyError, BulkWriteError) as error:
+        except (FencedError, HaltedError) as error:
             if len(batches) == 1:
                 batches[0].fail(error)
             else:  # write each by itself, to find out which one failed
