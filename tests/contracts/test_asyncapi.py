@@ -91,8 +91,8 @@ def test_the_document_is_compatible_with_the_one_published_before(node: Node, tm
     assert not broken or _major(previous) != _major(ASYNCAPI), (
         "\n".join(broken)
         + "\nReaders of the topics depend on this. Keep it and add new things alongside it (a "
-        "new version of an event is a new message); if a break is unavoidable, tell the subscribing teams and "
-        "raise the major number of VERSION in services/command/asyncapi/document.py."
+        "new version of an event is a new message); if a break is unavoidable, tell the subscribing teams "
+        "and raise the major number of VERSION in services/command/asyncapi/document.py."
     )
 
 
