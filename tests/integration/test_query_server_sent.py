@@ -1,4 +1,4 @@
-"""Server-sent events: who gets which messages, from where on, and for how long."""
+"""Server-sent events: who gets which messages, from which position, and for how long."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ ONE, TWO, THREE = order_id(1), order_id(2), order_id(3)
 
 
 class Block(NamedTuple):
-    """What stands between two empty lines. Without data it is a beginning, without an id a comment."""
+    """The text between two empty lines. Without data it is a beginning, without an id a comment."""
 
     id: str | None
     data: Any = None
@@ -47,7 +47,7 @@ class Stream:
         self._lines = response.aiter_lines()
 
     async def next(self) -> Block:
-        """The next block, which holds nothing that the contract does not name."""
+        """The next block, which must contain only fields that the contract names."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(20):
             while line := await anext(self._lines):
@@ -58,7 +58,7 @@ class Stream:
         return Block(fields.get("id"), json.loads(fields["data"]) if "data" in fields else None)
 
     async def messages(self, count: int) -> list[Block]:
-        """The next messages, between which there may be comments."""
+        """The next messages; there may be comments between them."""
         told: list[Block] = []
         while len(told) < count:
             block = await self.next()
@@ -68,7 +68,7 @@ class Stream:
         return told
 
     async def rest(self) -> list[Block]:
-        """All messages until the stream ends, in whatever way."""
+        """All messages until the stream ends in any way."""
         told: list[Block] = []
         with suppress(StopAsyncIteration, httpx.RemoteProtocolError):
             while True:
@@ -76,7 +76,7 @@ class Stream:
         return told
 
     async def nothing_more(self) -> bool:
-        """Whether the next two blocks are comments: the second follows on all that was to be sent."""
+        """Whether the next two blocks are comments; any pending message would precede the second."""
         return all([(await self.next()).id is None for _ in range(2)])
 
 
@@ -89,7 +89,7 @@ def told(blocks: list[Block]) -> list[tuple[str, int]]:
 async def listening(
     url: str, caller: dict[str, str], query: str = "", *, kept: int | None = None
 ) -> AsyncIterator[tuple[str, Stream]]:
-    """A stream and where it begins. `kept` is how many bytes wait for one that does not read, at most."""
+    """A stream and its initial cursor. `kept` limits the bytes buffered for a client that does not read."""
     options = [] if kept is None else [(socket.SOL_SOCKET, socket.SO_RCVBUF, kept)]
     transport = httpx.AsyncHTTPTransport(socket_options=options)
     async with (
@@ -108,7 +108,7 @@ async def listening(
 async def system(
     mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[System]:
-    """One whose heart beats faster."""
+    """A service with more frequent heartbeats."""
     monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.2)
     async with query_system(mongodb_url, mongodb_database) as running:
         yield running
@@ -133,7 +133,7 @@ async def system(
         (ADA, f"orderId={TWO}&customerId=bob", []),
     ],
 )
-async def test_a_stream_is_narrowed_by_its_filters_and_never_shows_anothers_orders(
+async def test_a_stream_applies_its_filters_and_never_shows_orders_of_others(
     system: System, caller: dict[str, str], query: str, expected: list[tuple[str, int]]
 ) -> None:
     first, second, third = order_document(1, "ada"), order_document(2, "bob"), order_document(3, "ada")
@@ -147,7 +147,7 @@ async def test_a_stream_is_narrowed_by_its_filters_and_never_shows_anothers_orde
         await everything.messages(len(events))
         assert told(await stream.messages(len(expected))) == expected
         assert await stream.nothing_more()
-    # the same holds of what is told again
+    # the same applies to repeated messages
     async with listening(system.url, caller, f"{query}&cursor={begin}") as (again, stream):
         assert again == begin
         assert told(await stream.messages(len(expected))) == expected
@@ -156,7 +156,7 @@ async def test_a_stream_is_narrowed_by_its_filters_and_never_shows_anothers_orde
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "after a restart"])
 @pytest.mark.parametrize("how", ["cursor", "Last-Event-ID"])
-async def test_a_stream_goes_on_right_behind_the_message_it_was_cut_off_at(
+async def test_a_stream_resumes_right_after_the_last_received_message(
     system: System, how: str, restarted: bool
 ) -> None:
     async with listening(system.url, ADA) as (begin, stream):
@@ -170,7 +170,7 @@ async def test_a_stream_goes_on_right_behind_the_message_it_was_cut_off_at(
         if restarted:
             other = serving(system.mongodb_url, system.store.database.name)
             url = await open_until_the_end.enter_async_context(other)
-            await eventually(lambda: followed(url), "the other follows")
+            await eventually(lambda: followed(url), "the other service follows the feed")
         streams: list[Stream] = []
         for index, cursor in enumerate(cursors):
             caller, query = (ADA, f"cursor={cursor}") if how == "cursor" else (ADA | {how: str(cursor)}, "")
@@ -189,7 +189,7 @@ async def followed(url: str) -> bool:
 
 
 def long_order(number: int) -> Document:
-    """What the feed says of an order of which few fit into what a connection keeps."""
+    """The feed's document about an order so long that few of them fit into a connection's buffer."""
     name = f"a product of a very long order, number {number}"
     items = [{"productId": "lamp", "productName": name, "quantity": 1, "price": 1}] * 100
     return {
@@ -203,12 +203,12 @@ def long_order(number: int) -> Document:
     }
 
 
-async def test_a_slow_reader_is_cut_off_and_can_go_on_where_it_was(system: System) -> None:
+async def test_a_slow_reader_is_cut_off_and_can_resume(system: System) -> None:
     async def open_streams() -> int:
         return int(await system.metric("query_live_streams"))
 
     written = 0
-    # by default some machines keep 30 MB that nobody reads, and no reader of less is slow
+    # some machines buffer 30 MB by default, and a reader of less than that would not be slow
     async with (
         listening(system.url, STAFF, kept=65536) as (begin, slow),
         listening(system.url, STAFF) as (_, quick),
