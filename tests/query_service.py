@@ -184,8 +184,8 @@ class System:
 
     async def metric(self, name: str) -> float:
         """One of the service's metrics."""
-        told = (await self.client.get("/metrics")).text
-        (line,) = (line for line in told.splitlines() if line.startswith(name + " "))
+        metrics = (await self.client.get("/metrics")).text
+        (line,) = (line for line in metrics.splitlines() if line.startswith(name + " "))
         return float(line.rsplit(" ", 1)[1])
 
     async def waiting(self) -> int:

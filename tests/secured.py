@@ -51,8 +51,8 @@ class Secured(Access):
 
     def environment(self, service: str) -> dict[str, str]:
         """The Kafka variables that compose passes to a process."""
-        told = _environment(service, self.secrets, self.authority)
-        return {**told, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
+        variables = _environment(service, self.secrets, self.authority)
+        return {**variables, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
 
 
 async def start_secured_kafka(folder: Path) -> Secured:
@@ -89,10 +89,10 @@ async def start_secured_kafka(folder: Path) -> Secured:
 
 
 def _environment(service: str, secrets: dict[str, str], authority: Path) -> dict[str, str]:
-    told: dict[str, str] = yaml.safe_load(COMPOSE.read_text())["services"][service]["environment"]
+    variables: dict[str, str] = yaml.safe_load(COMPOSE.read_text())["services"][service]["environment"]
     return {
         name: _VARIABLE.sub(lambda found: secrets[found[1]], value).replace(_AUTHORITY, str(authority))
-        for name, value in told.items()
+        for name, value in variables.items()
     }
 
 
@@ -104,12 +104,12 @@ def _property(name: str) -> str:
 
 def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> list[bytes | None]:
     """The keys of all records of a topic, read in the user's own group; raises if access is denied."""
-    told = {
+    options = {
         "group.id": f"{user}.{uuid4().hex}",
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
     }
-    consumer = Consumer(kafka.options(user) | told | more)
+    consumer = Consumer(kafka.options(user) | options | more)
     keys: list[bytes | None] = []
     ended: set[int | None] = set()
     try:
@@ -132,34 +132,34 @@ def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> li
 
 def write(kafka: Access, topic: str, user: str = "subscriber") -> None:
     """Send a record; raises if access is denied."""
-    told: list[KafkaError | None] = []
+    errors: list[KafkaError | None] = []
     producer = Producer(kafka.options(user))
-    producer.produce(topic, b"{}", b"k", partition=0, on_delivery=lambda error, _: told.append(error))
+    producer.produce(topic, b"{}", b"k", partition=0, on_delivery=lambda error, _: errors.append(error))
     assert producer.flush(20) == 0
-    if told[0] is not None:
-        raise KafkaException(told[0])
+    if errors[0] is not None:
+        raise KafkaException(errors[0])
 
 
-class Said(logging.Handler):
+class LogMessages(logging.Handler):
     """Collects log messages in a list."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__()
-        self._said = said
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._messages.append(record.getMessage())
 
 
-def turned_away(options: dict[str, Any]) -> str:
+def refusal(options: dict[str, Any]) -> str:
     """Why a librdkafka client cannot connect: its first log message, since it would keep retrying."""
-    said: list[str] = []
+    messages: list[str] = []
     log = logging.Logger("librdkafka")
-    log.addHandler(Said(said))
+    log.addHandler(LogMessages(messages))
     consumer = Consumer({**options, "group.id": "subscriber.refused"}, logger=log)
     consumer.subscribe(["orders"])
     deadline = monotonic() + 20
-    while not said and monotonic() < deadline:
+    while not messages and monotonic() < deadline:
         assert consumer.poll(0.1) is None, "the client connected"
     consumer.close()
-    return said[0]
+    return messages[0]

@@ -78,12 +78,12 @@ def _command(
         traceparent=None,
         request_id="bench",
         received_at=datetime.now(UTC),
-        answer=_told,
+        answer=_shown,
         **more,
     )
 
 
-def _told(decided: Outcome) -> Answer:
+def _shown(decided: Outcome) -> Answer:
     assert isinstance(decided, Accepted), decided
     return Answer(202, b"", None)
 

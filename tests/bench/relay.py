@@ -89,7 +89,7 @@ async def drained(environment: dict[str, str], count: int) -> float:
     ):
         first = count
 
-        async def begun() -> bool:
+        async def started_publishing() -> bool:
             nonlocal first
             first = await _left(connection)
             return first < count
@@ -97,7 +97,7 @@ async def drained(environment: dict[str, str], count: int) -> float:
         async def done() -> bool:
             return await _left(connection) == 0
 
-        await eventually(begun, "the relay publishes", 60, every=0.005)
+        await eventually(started_publishing, "the relay publishes", 60, every=0.005)
         started = time.perf_counter()
         await eventually(done, "the outbox is empty", 600, every=0.005)
         return first / (time.perf_counter() - started)

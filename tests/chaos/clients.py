@@ -130,9 +130,9 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
 
 def _judge(order: Order, answers: list[httpx.Response]) -> None:
     """Exactly one of the commands that close an order succeeded, and the other was told which."""
-    told = [(answer.status_code, answer.text) for answer in answers]
-    assert len(order.changes) == 1 + bool(answers), f"order {order.id} has {order.changes}: {told}"
+    outcomes = [(answer.status_code, answer.text) for answer in answers]
+    assert len(order.changes) == 1 + bool(answers), f"order {order.id} has {order.changes}: {outcomes}"
     for answer in answers:
         if answer.status_code != 202:
             status = STATUSES[order.changes[1].type]
-            assert (answer.status_code, answer.json()["currentStatus"]) == (409, status), told
+            assert (answer.status_code, answer.json()["currentStatus"]) == (409, status), outcomes

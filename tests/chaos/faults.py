@@ -28,13 +28,13 @@ async def inject_faults(system: System, random: Random, is_over: Callable[[], bo
             seconds = random.uniform(*(_LONG if kind == "long" else _MOMENT))
             pid = system.processes()[victim]
             if pid in killed:
-                _tell(f"{victim} is not back yet")
+                _log(f"{victim} is not back yet")
             elif kind == "kill":
-                _tell(f"kill {victim} ({pid})")
+                _log(f"kill {victim} ({pid})")
                 killed.add(pid)
                 _send(pid, signal.SIGKILL)
             else:
-                _tell(f"freeze {victim} ({pid}) for {seconds:.1f} s")
+                _log(f"freeze {victim} ({pid}) for {seconds:.1f} s")
                 freezes.create_task(_freeze(pid, seconds, killed))
 
 
@@ -52,5 +52,5 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _tell(what: str) -> None:
+def _log(what: str) -> None:
     print(time.strftime("%H:%M:%S"), what, flush=True)

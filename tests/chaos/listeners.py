@@ -37,12 +37,12 @@ class Listener:
     async def run(self) -> None:
         """Listen until cancelled."""
         while True:
-            seconds, begun = self._random.uniform(0.2, 6.0), False
+            seconds, started = self._random.uniform(0.2, 6.0), False
             try:
                 async with asyncio.timeout(seconds), aclosing(self._messages()) as messages:
                     async for message in messages:
-                        self._take(message) if begun else self._begin(message)
-                        begun = True
+                        self._take(message) if started else self._begin(message)
+                        started = True
             except (TimeoutError, OSError, httpx.TransportError, WebSocketException):
                 pass
             await asyncio.sleep(0.1)  # a client's pause before it connects again

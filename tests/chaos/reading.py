@@ -24,8 +24,8 @@ async def watch_freshness(staff: Person, ledger: Ledger, random: Random, is_over
         path = f"/orders/{order.id}" + random.choice(("", "/history", awaited))
         proven, answer = await asked(staff, path, Prefer="wait=2")
         if answer is not None:
-            told = answer.json()
-            version = max(entry.get("version", 0) for entry in told.get("data", [told]))
+            body = answer.json()
+            version = max(entry.get("version", 0) for entry in body.get("data", [body]))
             owed = max(order.version(before=proven), least if path.endswith(awaited) else 0)
             assert version >= owed, (
                 f"GET {path} claims to include commits before {proven}, but is at {version}, not {owed}:"

@@ -105,12 +105,12 @@ async def _settled(staff: Person, ledger: Ledger, listeners: Sequence[Listener],
     def missing() -> str:
         return "\n".join(line for listener in listeners for line in listener.missing(ledger))
 
-    async def all_were_told() -> bool:
+    async def all_received() -> bool:
         return not missing()
 
     await eventually(is_fresh, "the documents report that they are up to date", _SETTLE_SECONDS)
     try:
-        await eventually(all_were_told, "all listeners have received everything", _SETTLE_SECONDS, every=0.5)
+        await eventually(all_received, "all listeners have received everything", _SETTLE_SECONDS, every=0.5)
     except AssertionError as late:
         raise AssertionError(f"{late}:\n{missing()}") from None
     await eventually(topics.is_through, "the topics are read to their end", _SETTLE_SECONDS)

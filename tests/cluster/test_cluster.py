@@ -68,10 +68,10 @@ def test_compose_requires_the_secrets_that_make_env_writes(
     refused = config("empty")
     assert refused.returncode != 0
     assert "run make env" in refused.stderr
-    told = json.loads(config(".env").stdout)["services"]
-    assert told["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
+    services = json.loads(config(".env").stdout)["services"]
+    assert services["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
     if overlay == "compose.secure.yml":
-        assert values["KAFKA_TLS_KEY"] in told["kafka"]["environment"].values()
+        assert values["KAFKA_TLS_KEY"] in services["kafka"]["environment"].values()
 
 
 PACKAGES = """
@@ -86,8 +86,8 @@ print(*(each.name for each in distributions(path=[get_path("purelib")])))
 def test_an_image_contains_exactly_the_locked_packages_of_its_service(service: str) -> None:
     lines = (ROOT / "deploy" / "locks" / f"{service}.txt").read_text().splitlines()
     locked = {canonicalize_name(line.partition("==")[0]): ";" in line for line in lines if line[:1].isalpha()}
-    said = docker("run", "--rm", "--entrypoint", "python", f"orders-{service}", "-c", PACKAGES)
-    found = {canonicalize_name(name) for name in said.split()}
+    output = docker("run", "--rm", "--entrypoint", "python", f"orders-{service}", "-c", PACKAGES)
+    found = {canonicalize_name(name) for name in output.split()}
     assert found <= locked.keys()
     assert {name for name in locked.keys() - found if not locked[name]} == set()
 
@@ -131,9 +131,9 @@ async def test_containers_are_unprivileged_and_limited_and_publish_only_on_loopb
 
 def test_the_end_to_end_tests_pass_inside_the_clusters_networks(cluster: Cluster) -> None:
     files = ("-f", "docker-compose.yml", "-f", TESTS)
-    said = cluster.compose(*files, "run", "--rm", "--no-deps", "-T", "tests")
-    assert " passed" in said
-    assert "where its Kafka is" not in said, "the example consumer was skipped"
+    output = cluster.compose(*files, "run", "--rm", "--no-deps", "-T", "tests")
+    assert " passed" in output
+    assert "where its Kafka is" not in output, "the example consumer was skipped"
 
 
 async def test_the_edge_passes_long_requests_and_streams_but_no_operator_paths(
@@ -155,7 +155,7 @@ async def test_the_edge_passes_long_requests_and_streams_but_no_operator_paths(
         assert json.loads(await socket.recv())["type"] == "ready"
 
 
-async def said_by_the_edge(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+async def edge_answer(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
     """The status, headers and problem in the answer to raw bytes that no client would send."""
     where = httpx.URL(url)
     reader, writer = await asyncio.open_connection(where.host, where.port)
@@ -187,8 +187,8 @@ async def test_the_edge_answers_malformed_requests_with_problems(
     version = docker("run", "--rm", "--entrypoint", "haproxy", "haproxy:3.2", "-v").split()[2]
     if tuple(map(int, version.partition("-")[0].split("."))) < (3, 2, 4):
         pytest.skip(f"HAProxy {version} answers malformed requests with its own error page")
-    told, headers, problem = await said_by_the_edge(system.command_url, request_bytes)
-    assert (told, problem["status"], problem["code"]) == (status, status, code)
+    answered, headers, problem = await edge_answer(system.command_url, request_bytes)
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
     assert headers["x-request-id"]
 

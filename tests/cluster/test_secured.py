@@ -13,7 +13,7 @@ from tests.cluster.compose import Cluster, build_images, require_engine, running
 from tests.end_to_end.conftest import System
 from tests.end_to_end.shop import customer, staff
 from tests.end_to_end.test_journey import journey
-from tests.secured import Access, read, turned_away, write
+from tests.secured import Access, read, refusal, write
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -52,6 +52,6 @@ async def test_orders_are_projected_and_a_subscribing_team_reads_them(
         write(team, "orders")
     with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
         read(team, "orders.dlq")
-    told = team.options("subscriber") | {"sasl.password": "wrong"}
-    assert "invalid credentials" in turned_away(told)
-    assert "Disconnected" in turned_away({"bootstrap.servers": team.external})
+    wrong = team.options("subscriber") | {"sasl.password": "wrong"}
+    assert "invalid credentials" in refusal(wrong)
+    assert "Disconnected" in refusal({"bootstrap.servers": team.external})

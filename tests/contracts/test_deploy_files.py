@@ -21,7 +21,7 @@ DOCKERFILES: Final = [ROOT / "deploy" / "Dockerfile", ROOT / "tests" / "cluster"
 BIN: Final = Path(sys.executable).parent
 
 
-def _said(tool: str, *arguments: str | Path) -> tuple[int, str]:
+def _output(tool: str, *arguments: str | Path) -> tuple[int, str]:
     """The exit status and output of a tool from the development packages."""
     done = subprocess.run(
         [str(BIN / tool), *map(str, arguments)],
@@ -35,8 +35,8 @@ def _said(tool: str, *arguments: str | Path) -> tuple[int, str]:
 
 
 def _hadolint(dockerfile: Path) -> str:
-    _, said = _said("hadolint", "--no-color", dockerfile)
-    return said
+    _, output = _output("hadolint", "--no-color", dockerfile)
+    return output
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
@@ -51,13 +51,13 @@ def test_hadolint_finds_mistakes(tmp_path: Path) -> None:
 
 
 def _compose_schema(path: Path) -> tuple[int, str]:
-    return _said("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+    return _output("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
 
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=lambda path: path.name)
 def test_compose_files_conform_to_the_specification(path: Path) -> None:
-    status, said = _compose_schema(path)
-    assert status == 0, said
+    status, output = _compose_schema(path)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize("name", ["kafka-2", "kafka-3"])
@@ -76,9 +76,9 @@ def test_the_brokers_differ_only_in_their_names(name: str) -> None:
 def test_an_unknown_key_in_a_compose_file_is_found(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text("services: {postgres: {image: 'postgres:18', restarts: always}}\n")
-    status, said = _compose_schema(path)
+    status, output = _compose_schema(path)
     assert status == 1
-    assert "restarts" in said
+    assert "restarts" in output
 
 
 @pytest.mark.parametrize(

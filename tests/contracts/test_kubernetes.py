@@ -171,8 +171,8 @@ def test_secrets_are_only_referenced(built: Built) -> None:
     for config_map in built.of_kind("ConfigMap"):
         assert not secret & config_map["data"].keys()
     for process in built.processes().values():
-        told = {each["name"] for each in process.container["env"]}
-        assert told & secret <= process.secrets, f"{process.name} has a secret in plain text"
+        names = {each["name"] for each in process.container["env"]}
+        assert names & secret <= process.secrets, f"{process.name} has a secret in plain text"
         assert "envFrom" not in process.container, "a process must list its variables by name"
 
 

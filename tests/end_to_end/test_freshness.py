@@ -42,14 +42,14 @@ SECONDS: Final = 5.0
 
 async def lags(reader: Person, paths: Mapping[str, int]) -> Mapping[str, int]:
     """The lag that each answer reports."""
-    told: dict[str, int] = {}
+    found: dict[str, int] = {}
     for path, status in paths.items():
         method = "HEAD" if path.endswith("/stream") else "GET"  # a stream would never end
         answer = await reader.http.request(method, reader.system.query_url + path, headers=reader.headers)
         assert answer.status_code == status, (path, answer.text)
         assert "X-Read-Model-Lag-Ms" in answer.headers, path
-        told[path] = int(answer.headers["X-Read-Model-Lag-Ms"])
-    return told
+        found[path] = int(answer.headers["X-Read-Model-Lag-Ms"])
+    return found
 
 
 async def ordering(buyer: Person, product: str, placed: list[str]) -> None:
@@ -79,10 +79,10 @@ async def test_every_answer_from_a_read_model_reports_a_small_lag(
     try:
         await eventually(fresh, "every answer is fresh", 60)
         before = len(placed)
-        told: list[Mapping[str, int]] = []
+        samples: list[Mapping[str, int]] = []
         until = monotonic() + SECONDS
         while monotonic() < until:
-            told.append(await lags(seller, paths))
+            samples.append(await lags(seller, paths))
     finally:
         for task in placing:
             task.cancel()
@@ -90,5 +90,5 @@ async def test_every_answer_from_a_read_model_reports_a_small_lag(
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
     assert len(placed) - before >= buyers * 5
     # the median, because even a healthy system may have to wait for CPU time on a shared machine
-    typical = {path: median(lag[path] for lag in told) for path in paths}
+    typical = {path: median(lag[path] for lag in samples) for path in paths}
     assert {path: lag for path, lag in typical.items() if lag >= HEALTHY_MS} == {}

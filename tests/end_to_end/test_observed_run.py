@@ -187,9 +187,9 @@ async def test_logs_identify_requests_and_traces_without_secrets_or_personal_dat
     entries = [json.loads(line) for log, line in lines if log in SERVICES]
     assert {entry["service"] for entry in entries} == set(SERVICES)
     assert all({"time", "level", "logger", "message"} <= set(entry) for entry in entries)
-    told = {entry.get("requestId"): entry for entry in entries}
+    by_request = {entry.get("requestId"): entry for entry in entries}
     for answer in refused:
-        entry = told[answer.headers["x-request-id"]]
+        entry = by_request[answer.headers["x-request-id"]]
         assert entry["status"] == answer.status_code
         assert entry["traceId"] == entry["traceparent"].split("-")[1]
     secrets = {

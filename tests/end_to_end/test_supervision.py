@@ -108,8 +108,8 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
 def test_files_with_tokens_are_readable_only_by_their_owner(system: System) -> None:
     assert system.logs is not None
     begins = system.endpoints["tokens"]["staff"].partition(".")[0]  # the common prefix of all tokens
-    told = [file for file in system.logs.iterdir() if file.is_file() and begins in file.read_text()]
-    assert {file.name: file.stat().st_mode & 0o777 for file in told} == {
+    files = [file for file in system.logs.iterdir() if file.is_file() and begins in file.read_text()]
+    assert {file.name: file.stat().st_mode & 0o777 for file in files} == {
         "endpoints.json": 0o600,
         "log": 0o600,
     }

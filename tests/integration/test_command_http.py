@@ -279,15 +279,15 @@ async def test_bad_input_is_refused_as_the_contract_specifies(api: httpx.AsyncCl
     answer = await api.request(
         bad.method, bad.path, content=bad.body, json=bad.json, headers=dict(bad.headers)
     )
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (bad.status, bad.code)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (bad.status, bad.code)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert {"type", "title", "status", "detail", "instance"} <= told.keys()
-    assert told["status"] == bad.status
+    assert {"type", "title", "status", "detail", "instance"} <= problem.keys()
+    assert problem["status"] == bad.status
     assert answer.headers["x-request-id"]
     assert ("www-authenticate" in answer.headers) == (bad.status == 401)
-    assert ("errors" in told) == (bad.code == V)
-    for entry in told.get("errors", ()):
+    assert ("errors" in problem) == (bad.code == V)
+    for entry in problem.get("errors", ()):
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
 
 

@@ -130,9 +130,9 @@ async def test_values_are_accepted_up_to_their_limits_and_refused_beyond(
     answer = await sent.about(await placed(shop)).to(shop)
     assert answer.status_code == (202 if pointer is None else 422), answer.text
     if pointer is not None:
-        told = answer.json()
-        assert told["code"] == "validation-failed"
-        assert [error["pointer"] for error in told["errors"]] == [pointer]
+        problem = answer.json()
+        assert problem["code"] == "validation-failed"
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
 async def test_an_order_at_all_limits_is_accepted(shop: httpx.AsyncClient) -> None:

@@ -103,6 +103,6 @@ def test_an_invalid_database_url_is_refused_without_showing_its_password(
     monkeypatch.setenv("POSTGRES_URL", f"postgresql://orders:{password}@127.0.0.1/orders")
     with pytest.raises(SystemExit, match="2"):
         read_settings(StoreSettings)
-    said = capsys.readouterr().err
-    assert "POSTGRES_URL: cannot be parsed" in said
-    assert "hid" not in said
+    errors = capsys.readouterr().err
+    assert "POSTGRES_URL: cannot be parsed" in errors
+    assert "hid" not in errors

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 Rows = list[tuple[Any, ...]]
 
 
-def told(decided: Outcome) -> Answer:
+def shown(decided: Outcome) -> Answer:
     """An answer that shows what was decided."""
     match decided:
         case Accepted(version, subject):
@@ -59,7 +59,7 @@ def command(aggregate: Any, subject: str, decide: Any, **more: Any) -> Command[A
         traceparent=None,
         request_id="r",
         received_at=datetime.now(UTC),
-        answer=told,
+        answer=shown,
         **more,
     )
 

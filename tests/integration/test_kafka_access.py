@@ -43,7 +43,7 @@ from shared.telemetry import Readiness, new_registry
 from shared.topics import CATEGORIES
 from tests.projecting import Projection
 from tests.relaying import published, relay, store
-from tests.secured import Secured, read, start_secured_kafka, turned_away, write
+from tests.secured import Secured, read, refusal, start_secured_kafka, write
 from tests.servers import Server, eventually, librdkafka
 
 pytestmark = pytest.mark.integration
@@ -78,21 +78,21 @@ class Around:
 
     async def topics(self, expected: int = 0, **more: str) -> str:
         """Run the topics job; returns its log."""
-        told = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
-        _, log = await ran((sys.executable, "-m", "services.command", "topics"), told, expected)
+        environment = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
+        _, log = await ran((sys.executable, "-m", "services.command", "topics"), environment, expected)
         return log
 
     async def subscriber(
         self, program: str, *arguments: str | Path, more: Mapping[str, str], expected: int = 0
     ) -> tuple[str, str]:
         """Run an example consumer as the team that was granted access; returns its two outputs."""
-        told = {
+        environment = {
             "KAFKA_USERNAME": "subscriber",
             "KAFKA_PASSWORD": self.kafka.secrets["KAFKA_SUBSCRIBER_PASSWORD"],
             "KAFKA_CA": str(self.kafka.authority),
             **more,
         }
-        return await ran((program, *arguments), told, expected)
+        return await ran((program, *arguments), environment, expected)
 
 
 def bearer(sub: str, *roles: str) -> dict[str, str]:
@@ -166,14 +166,14 @@ async def test_events_are_published_and_projected_with_the_acls_of_the_job(
     # an order that starts with its cancellation cannot be projected
     await store(around.postgres, [("orders/none", 1)])
     database = f"test_{uuid4().hex[:20]}"
-    told = around.kafka.environment("projection") | {
+    environment = around.kafka.environment("projection") | {
         "MONGODB_URL": mongodb.url,
         "MONGODB_DATABASE": database,
         "PERSONAL_DATA_KEYS_URL": str(around.command.base_url),
         "PERSONAL_DATA_TOKEN": token(SECRET, "projection", "personal-data"),
         "PORT": str(free_ports(1)[0]),
     }
-    projection = Projection(told, tmp_path / "projection.log")
+    projection = Projection(environment, tmp_path / "projection.log")
     client: AsyncMongoClient[JSON] = AsyncMongoClient(mongodb.url, tz_aware=True)
     relaying = relay(
         around.postgres, around.kafka.internal, tmp_path / "relay.log", **around.kafka.environment("relay")
@@ -185,8 +185,8 @@ async def test_events_are_published_and_projected_with_the_acls_of_the_job(
             await eventually(lambda: projected(client[database], order), "the order is a document", 30)
             await eventually(lambda: parked(client[database], "none"), "the invalid order is parked", 30)
             letters = ("-m", "services.projection", "dead-letters", "show", "orders/none")
-            said, _ = await ran((sys.executable, *letters), told)
-            assert "OrderCancelled" in said
+            output, _ = await ran((sys.executable, *letters), environment)
+            assert "OrderCancelled" in output
         finally:
             await projection.stop()
             await client.drop_database(database)
@@ -194,8 +194,8 @@ async def test_events_are_published_and_projected_with_the_acls_of_the_job(
 
 async def all_published(around: Around, folder: Path) -> None:
     """Let a relay publish the stored events."""
-    told = around.kafka.environment("relay")
-    async with relay(around.postgres, around.kafka.internal, folder / "relay.log", **told):
+    environment = around.kafka.environment("relay")
+    async with relay(around.postgres, around.kafka.internal, folder / "relay.log", **environment):
         await published(around.postgres)
 
 
@@ -243,8 +243,8 @@ async def test_kcat_signs_in(around: Around, tmp_path: Path) -> None:
     program, newer = "docs/examples/subscriber.kcat.sh", {"LIBRDKAFKA": str(librdkafka())}
     shown, _ = await around.subscriber(program, around.kafka.external, more=newer)
     assert f" {order} content-type=application/cloudevents+json,incarnation=" in shown
-    _, said = await around.subscriber(program, around.kafka.external, "orders.dlq", more=newer, expected=1)
-    assert "authorization failed" in said
+    _, errors = await around.subscriber(program, around.kafka.external, "orders.dlq", more=newer, expected=1)
+    assert "authorization failed" in errors
 
 
 @pytest.mark.parametrize("topic", ["orders.dlq", "customers.dlq", "products.dlq", "heartbeats"])
@@ -259,8 +259,8 @@ async def test_a_subscribing_team_cannot_write(around: Around, topic: str) -> No
 
 async def test_a_subscribing_team_cannot_join_the_groups_of_others(around: Around) -> None:
     for group in ("projection-1", "subscriber", "billing.orders"):
-        told = {"group.id": group}
-        assert await refused(read, around.kafka, "orders", **told) == "GROUP_AUTHORIZATION_FAILED"
+        options = {"group.id": group}
+        assert await refused(read, around.kafka, "orders", **options) == "GROUP_AUTHORIZATION_FAILED"
 
 
 async def test_our_own_processes_have_only_the_access_they_need(around: Around) -> None:
@@ -293,26 +293,26 @@ async def test_our_own_processes_have_only_the_access_they_need(around: Around) 
 async def test_clients_without_valid_credentials_are_refused(
     around: Around, tmp_path: Path, changed: dict[str, str], reason: str
 ) -> None:
-    told = around.kafka.options("subscriber") | changed
+    options = around.kafka.options("subscriber") | changed
     if "ssl.ca.location" in changed:
         another = tmp_path / "ca.pem"
         another.write_text(issue(("kafka",), ("127.0.0.1",)).authority)
-        told["ssl.ca.location"] = str(another)
-    if not told["security.protocol"].startswith("SASL"):
-        told = {name: value for name, value in told.items() if not name.startswith("sasl")}
-    assert reason in await asyncio.to_thread(turned_away, told)
+        options["ssl.ca.location"] = str(another)
+    if not options["security.protocol"].startswith("SASL"):
+        options = {name: value for name, value in options.items() if not name.startswith("sasl")}
+    assert reason in await asyncio.to_thread(refusal, options)
 
 
 async def test_the_topics_job_can_connect_only_internally(around: Around) -> None:
     options = cluster_options(around)
     assert AdminClient(options).list_topics(timeout=10).topics
     outside = {**options, "bootstrap.servers": around.kafka.external}
-    assert "Unsupported SASL mechanism" in await asyncio.to_thread(turned_away, outside)
+    assert "Unsupported SASL mechanism" in await asyncio.to_thread(refusal, outside)
 
 
 async def test_the_topics_job_reports_why_it_cannot_connect(around: Around) -> None:
-    told = {"KAFKA_SASL_PASSWORD": "not-the-password-of-the-job"}
-    assert "Invalid username or password" in await around.topics(1, **told)
+    wrong = {"KAFKA_SASL_PASSWORD": "not-the-password-of-the-job"}
+    assert "Invalid username or password" in await around.topics(1, **wrong)
 
 
 async def test_a_repeated_topics_job_changes_nothing_but_repairs_drift(around: Around) -> None:
@@ -354,8 +354,8 @@ async def test_a_repeated_topics_job_changes_nothing_but_repairs_drift(around: A
 
 def cluster_options(around: Around) -> dict[str, Any]:
     """The options with which the topics job connects."""
-    told = {name.lower(): value for name, value in around.kafka.environment("topics").items()}
-    known = {name: value for name, value in told.items() if name in KafkaSettings.model_fields}
+    environment = {name.lower(): value for name, value in around.kafka.environment("topics").items()}
+    known = {name: value for name, value in environment.items() if name in KafkaSettings.model_fields}
     return confluent_options(KafkaSettings.model_validate(known))
 
 

@@ -63,7 +63,7 @@ class Run:
             found.setdefault(f"{record.topic}/{record.event['subject']}", []).append(record)
         return found
 
-    def said(self, record: Record) -> tuple[int, str, str, dict[str, Any]]:
+    def summary(self, record: Record) -> tuple[int, str, str, dict[str, Any]]:
         """An event's version, type, actor and decrypted data."""
         event = record.event
         personal = event["data"].keys() & ADA.keys() if record.topic == "customers" else ()
@@ -128,7 +128,7 @@ def strictly(name: str) -> jsonschema_rs.Validator:
 def test_each_event_describes_what_its_command_did(run: Run) -> None:
     lamp, ada = {"productId": "lamp"}, {"customerId": "ada"}
     shipped, cancelled = {"orderId": run.shipped}, {"orderId": run.cancelled}
-    assert {stream: [run.said(each) for each in found] for stream, found in run.streams().items()} == {
+    assert {stream: [run.summary(each) for each in found] for stream, found in run.streams().items()} == {
         "products/lamp": [
             (1, "ProductListed", "grace", lamp | LAMP),
             (2, "ProductRenamed", "grace", lamp | {"name": "Lantern"}),

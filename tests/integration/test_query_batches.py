@@ -18,8 +18,8 @@ MUCH: Final = "x" * 1_000_000
 
 async def open_cursors(store: Store) -> int:
     """How many cursors are open on the server."""
-    told = await store.database.command("serverStatus")
-    found: int = told["metrics"]["cursor"]["open"]["total"]
+    status = await store.database.command("serverStatus")
+    found: int = status["metrics"]["cursor"]["open"]["total"]
     return found
 
 

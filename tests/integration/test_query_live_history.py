@@ -82,11 +82,11 @@ async def steps(feed: Feed, begin: Position, last: str, *, everything: bool) -> 
         if everything
         else feed.order_events(begin, order_id=None, customer_id="ada")
     )
-    told: list[list[str]] = []
+    found: list[list[str]] = []
     async with stream as news:
-        while last not in (told or [[]])[-1]:
-            told.append([event.order_id for event in (await news.next(_WAIT_MS)).events])
-    return told
+        while last not in (found or [[]])[-1]:
+            found.append([event.order_id for event in (await news.next(_WAIT_MS)).events])
+    return found
 
 
 async def test_a_long_history_of_other_customers_is_read_in_steps(
@@ -95,18 +95,18 @@ async def test_a_long_history_of_other_customers_is_read_in_steps(
     """Otherwise the server reads all of it before it answers, and a read with a timeout never finishes."""
     await write(store, FEED, [fed(number, "bob") for number in range(1, 24_001)])
     await write(store, FEED, [fed(90_000, "ada")])
-    told = await steps(feed, begin, order_id(90_000), everything=False)
-    assert [order for step in told for order in step] == [order_id(90_000)]
-    assert len(told) > 1
+    found = await steps(feed, begin, order_id(90_000), everything=False)
+    assert [order for step in found for order in step] == [order_id(90_000)]
+    assert len(found) > 1
 
 
 async def test_a_long_rebuild_is_read_in_steps(store: Store, feed: Feed, begin: Position) -> None:
     rebuilt = [order_document(number, "bob") for number in range(1, 24_001)]
     await write(store, collection(ORDERS, "2"), rebuilt)
     await write(store, FEED, [fed(90_000, "ada")])
-    told = await steps(feed, begin, order_id(90_000), everything=True)
-    assert [order for step in told for order in step] == [order_id(90_000)]
-    assert len(told) > 1
+    found = await steps(feed, begin, order_id(90_000), everything=True)
+    assert [order for step in found for order in step] == [order_id(90_000)]
+    assert len(found) > 1
 
 
 async def test_a_stream_resumes_in_the_middle_of_a_transaction(
@@ -118,9 +118,9 @@ async def test_a_stream_resumes_in_the_middle_of_a_transaction(
     async with feed.all_news(Pointer("1", {}), begin) as stream:
         while len(places) <= len(orders):
             places += [event.position for event in (await stream.next(_WAIT_MS)).events]
-    for told, place in enumerate(places[:-1]):
+    for index, place in enumerate(places[:-1]):
         steps_on = await steps(feed, place, orders[-1], everything=False)
-        assert [order for step in steps_on for order in step] == orders[told:]
+        assert [order for step in steps_on for order in step] == orders[index:]
 
 
 @pytest_asyncio.fixture
@@ -154,10 +154,10 @@ async def test_a_stream_that_is_catching_up_sends_keepalives(
             for _ in range(8):
                 streams.readers.release()
             await store.collection(FEED).insert_one(fed(90_000, "ada"))
-            while not (told := await anext(parts)):
+            while not (messages := await anext(parts)):
                 pass
-    assert not isinstance(told, Beginning)
-    assert len(told) == 1
+    assert not isinstance(messages, Beginning)
+    assert len(messages) == 1
 
 
 async def test_a_reader_stuck_in_old_messages_is_cut_off(
@@ -171,8 +171,8 @@ async def test_a_reader_stuck_in_old_messages_is_cut_off(
         async def sending() -> None:
             async with aclosing(stream.parts()) as parts:
                 assert isinstance(await anext(parts), Beginning)
-                assert not isinstance(told := await anext(parts), Beginning)
-                assert len(told) == 1
+                assert not isinstance(messages := await anext(parts), Beginning)
+                assert len(messages) == 1
                 await asyncio.Event().wait()
 
         async def staying() -> None:

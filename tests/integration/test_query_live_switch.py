@@ -20,7 +20,7 @@ pytestmark = pytest.mark.integration
 EVERYTHING = Filters(owner=None, order_id=None, customer_id=None, status=None)
 
 
-class ToldOfThePast(LiveGeneration):
+class StalePointer(LiveGeneration):
     """The result of a read from before the switch arrives right after the switch was announced."""
 
     def moved(self) -> None:
@@ -29,7 +29,7 @@ class ToldOfThePast(LiveGeneration):
         self._known = before
 
 
-class SwitchedMeanwhile(LiveGeneration):
+class SwitchedAfterFirstRead(LiveGeneration):
     """The generation is switched right after the first read of the pointer."""
 
     def __init__(self, connection: Connection, store: Store) -> None:
@@ -53,7 +53,7 @@ async def following(connection: Connection, live: LiveGeneration) -> AsyncIterat
 
 
 async def test_a_stale_pointer_read_does_not_lose_changes(store: Store, connection: Connection) -> None:
-    live = ToldOfThePast(connection)
+    live = StalePointer(connection)
     async with following(connection, live) as arrivals, asyncio.timeout(10):
         await live.pointer()
         with arrivals.expecting("products", "lamp") as expected:
@@ -66,7 +66,7 @@ async def test_a_stale_pointer_read_does_not_lose_changes(store: Store, connecti
 
 
 async def test_a_switch_before_the_first_news_is_noticed(store: Store, connection: Connection) -> None:
-    live = SwitchedMeanwhile(connection, store)
+    live = SwitchedAfterFirstRead(connection, store)
     async with following(connection, live) as arrivals, asyncio.timeout(10):
         with arrivals.expecting("products", "lamp") as expected:
             await store.put_product("lamp")

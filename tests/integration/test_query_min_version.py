@@ -80,7 +80,7 @@ async def waiting(
     return requests
 
 
-def told(answer: httpx.Response) -> tuple[int, str | int]:
+def outcome(answer: httpx.Response) -> tuple[int, str | int]:
     """The status, with the code of a problem or the version of a document."""
     return answer.status_code, answer.json()["version" if answer.is_success else "code"]
 
@@ -107,7 +107,7 @@ async def test_an_answer_comes_immediately_when_available_or_without_a_wait(
     system: System, path: str, least: int, prefer: str | None, expected: tuple[int, str | int]
 ) -> None:
     answer = await asked(system, f"{path}?minVersion={least}", prefer)
-    assert told(answer) == expected
+    assert outcome(answer) == expected
     assert ("retry-after" in answer.headers) is (expected == BEHIND)
 
 
@@ -133,8 +133,8 @@ async def test_the_applied_wait_is_reported_and_capped_at_thirty_seconds(
 async def test_documents_known_only_from_an_order_have_version_zero(system: System, path: str) -> None:
     caller = authorization(PAYING)
     answer = await asked(system, f"{path}?minVersion=0", caller=caller)
-    assert (told(answer), answer.json()["name"]) == ((200, 0), None)
-    assert told(await asked(system, f"{path}?minVersion=1", caller=caller)) == BEHIND
+    assert (outcome(answer), answer.json()["name"]) == ((200, 0), None)
+    assert outcome(await asked(system, f"{path}?minVersion=1", caller=caller)) == BEHIND
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ async def test_documents_known_only_from_an_order_have_version_zero(system: Syst
 async def test_a_past_order_is_returned_once_the_order_has_the_minimum_version(
     system: System, query: str, expected: tuple[int, str | int]
 ) -> None:
-    assert told(await asked(system, f"{SHIPPED}?{query}")) == expected
+    assert outcome(await asked(system, f"{SHIPPED}?{query}")) == expected
 
 
 async def test_a_request_for_a_past_order_waits_for_the_minimum_version(system: System) -> None:
@@ -165,7 +165,7 @@ async def test_a_request_for_a_past_order_waits_for_the_minimum_version(system: 
     await system.store.put_order(order_document(3))
     await system.store.put_order(shipped(order_document(3)))
     answers = await asyncio.gather(*requests)
-    assert [told(answer) for answer in answers] == [(200, version) for version in pasts.values()]
+    assert [outcome(answer) for answer in answers] == [(200, version) for version in pasts.values()]
 
 
 def shown(answer: httpx.Response) -> dict[str, Any]:
@@ -192,7 +192,7 @@ async def test_absent_outdated_and_foreign_documents_are_indistinguishable(
     if foreign is not None:  # products are visible to everyone
         asking.append(asked(system, path.format(foreign, 1), prefer, BOB))
     first, *others = await asyncio.gather(*asking)
-    assert told(first) == BEHIND
+    assert outcome(first) == BEHIND
     assert [shown(other) for other in others] == [shown(first)] * len(others)
     if prefer == "wait=1":
         assert all(answer.elapsed > timedelta(seconds=0.9) for answer in (first, *others))
@@ -204,7 +204,7 @@ async def test_changes_to_foreign_documents_do_not_end_a_wait(system: System) ->
     await system.store.put_order(order_document(4, "eve"))
     await system.store.put_customer("eve", "Eve")
     answers = await asyncio.gather(*requests)
-    assert [told(answer) for answer in answers] == [BEHIND] * 2
+    assert [outcome(answer) for answer in answers] == [BEHIND] * 2
     assert all(answer.elapsed > timedelta(seconds=1.9) for answer in answers)
 
 
@@ -212,5 +212,5 @@ async def test_changes_to_foreign_documents_do_not_end_a_wait(system: System) ->
 async def test_an_invalid_version_is_refused_for_any_document(system: System, least: str) -> None:
     for path in (ORDER, SUMMARY, PRODUCT, f"/orders/{order_id(9)}", "/products/nothing"):
         answer = await asked(system, f"{path}?minVersion={least}", "wait=20", BOB)
-        assert told(answer) == INVALID
+        assert outcome(answer) == INVALID
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/minVersion"]

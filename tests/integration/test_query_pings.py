@@ -123,6 +123,6 @@ async def test_an_unanswered_ping_closes_only_its_own_socket(system: System) -> 
         await asyncio.wait([answering])
         assert answering.cancelled()
         await system.store.put_order(order_document(1))
-        while (told := await hearing.next())[0] is Opcode.PING:
-            hearing.answer(told[1])
-        assert order_id(1).encode() in told[1]
+        while (frame := await hearing.next())[0] is Opcode.PING:
+            hearing.answer(frame[1])
+        assert order_id(1).encode() in frame[1]

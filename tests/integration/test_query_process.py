@@ -135,7 +135,7 @@ async def test_all_errors_in_the_environment_are_reported_together() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.query", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
     )
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == 2
     for name in ("MONGODB_URL", "PORT", "LOG_LEVEL", "JWT_SECRET"):
-        assert name in told.decode()
+        assert name in errors.decode()

@@ -108,19 +108,19 @@ async def reading(service: Service) -> AsyncIterator[Seen]:
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[dict[str, list[int]]]:
     """The versions of each order that a WebSocket received, in the order of arrival."""
-    told: defaultdict[str, list[int]] = defaultdict(list)
+    received: defaultdict[str, list[int]] = defaultdict(list)
 
     async def listen(opened: ClientConnection) -> None:
         async for text in opened:
             order = json.loads(text)["order"]
-            told[order["id"]].append(order["version"])
+            received[order["id"]].append(order["version"])
 
     address = service.url.replace("http", "ws") + "/ws"
     async with connect(address, additional_headers=STAFF) as opened:
         assert json.loads(await opened.recv())["type"] == "ready"
         task = asyncio.create_task(listen(opened))
         try:
-            yield told
+            yield received
             assert not task.done(), "the stream ended"
         finally:
             task.cancel()
@@ -162,24 +162,24 @@ async def test_reading_an_orders_history_does_not_read_those_of_others(service: 
 
 async def test_readers_notice_neither_a_rebuild_nor_a_rollback(service: Service) -> None:
     around = service.around
-    async with listening(service) as told:
+    async with listening(service) as received:
         async with orders_arriving(around, "new") as arriving, reading(service) as seen:
             for command, after in (("rebuild", "1-2"), ("rollback", "1-1")):
                 async with waiting_for(service, f"desk-{command}"):
-                    status, said = await around.command(command)
-                    assert status == 0, said
+                    status, output = await around.command(command)
+                    assert status == 0, output
                     assert await live(around) == after
         assert seen.generations == {"1-1", "1-2"}
         assert seen.rounds > 10
         assert seen.order_counts == sorted(seen.order_counts)
         assert seen.order_counts[-1] > seen.order_counts[0] >= 100
 
-        async def all_told() -> bool:
-            return sum(map(len, told.values())) >= 2 * len(arriving)
+        async def all_received() -> bool:
+            return sum(map(len, received.values())) >= 2 * len(arriving)
 
-        await eventually(all_told, "every event is received", 30)
-        assert Counter(map(tuple, told.values())) == {(1, 2): len(arriving)}
-        assert set(told) == set(arriving)
+        await eventually(all_received, "every event is received", 30)
+        assert Counter(map(tuple, received.values())) == {(1, 2): len(arriving)}
+        assert set(received) == set(arriving)
 
 
 async def test_renaming_a_customer_sends_no_messages_about_its_orders(service: Service) -> None:
@@ -189,7 +189,7 @@ async def test_renaming_a_customer_sends_no_messages_about_its_orders(service: S
     def named(name: str) -> str:
         return around.keys.encrypted("ada", name)
 
-    async with listening(service) as told:
+    async with listening(service) as received:
         registered = CustomerRegistered(customer_id="ada", name=named("Ada"), email=named("a@example.com"))
         await around.topics.publish("customers", [("ada", 1, registered)])
         await around.topics.publish("orders", [(order, 1, created(order)) for order in many])
@@ -200,10 +200,10 @@ async def test_renaming_a_customer_sends_no_messages_about_its_orders(service: S
         await around.topics.publish("customers", [("ada", 2, changed)])
         await around.topics.publish("orders", [(order, 2, shipped(order)) for order in many[::2]])
 
-        async def all_told() -> bool:
-            return sum(map(len, told.values())) >= 15_000
+        async def all_received() -> bool:
+            return sum(map(len, received.values())) >= 15_000
 
-        await eventually(all_told, "every event is received", 60)
+        await eventually(all_received, "every event is received", 60)
 
         async def renamed() -> bool:
             page = (await service.get("/orders?customerId=ada&limit=100")).json()["data"]
@@ -213,8 +213,8 @@ async def test_renaming_a_customer_sends_no_messages_about_its_orders(service: S
         # any message caused by the rename would be sent before this one
         await around.topics.publish("orders", [("last", 1, created("last"))])
 
-        async def last_told() -> bool:
-            return "last" in told
+        async def last_received() -> bool:
+            return "last" in received
 
-        await eventually(last_told, "the last order is received")
-    assert Counter(map(tuple, told.values())) == {(1, 2): 5000, (1,): 5001}
+        await eventually(last_received, "the last order is received")
+    assert Counter(map(tuple, received.values())) == {(1, 2): 5000, (1,): 5001}

@@ -59,28 +59,28 @@ class Stream:
 
     async def messages(self, count: int) -> list[Block]:
         """The next messages; there may be comments between them."""
-        told: list[Block] = []
-        while len(told) < count:
+        messages: list[Block] = []
+        while len(messages) < count:
             block = await self.next()
             if block.id is not None:
                 assert block.data["id"] == block.id
-                told.append(block)
-        return told
+                messages.append(block)
+        return messages
 
     async def rest(self) -> list[Block]:
         """All messages until the stream ends in any way."""
-        told: list[Block] = []
+        messages: list[Block] = []
         with suppress(StopAsyncIteration, httpx.RemoteProtocolError):
             while True:
-                told += await self.messages(1)
-        return told
+                messages += await self.messages(1)
+        return messages
 
     async def nothing_more(self) -> bool:
         """Whether the next two blocks are comments; any pending message would precede the second."""
         return all([(await self.next()).id is None for _ in range(2)])
 
 
-def told(blocks: list[Block]) -> list[tuple[str, int]]:
+def orders_of(blocks: list[Block]) -> list[tuple[str, int]]:
     """The orders and versions of messages."""
     return [(block.data["order"]["id"], block.data["order"]["version"]) for block in blocks]
 
@@ -145,12 +145,12 @@ async def test_a_stream_applies_its_filters_and_never_shows_orders_of_others(
         for order in events:
             await system.store.put_order(order)
         await everything.messages(len(events))
-        assert told(await stream.messages(len(expected))) == expected
+        assert orders_of(await stream.messages(len(expected))) == expected
         assert await stream.nothing_more()
     # the same applies to repeated messages
     async with listening(system.url, caller, f"{query}&cursor={begin}") as (again, stream):
         assert again == begin
-        assert told(await stream.messages(len(expected))) == expected
+        assert orders_of(await stream.messages(len(expected))) == expected
         assert await stream.nothing_more()
 
 
@@ -180,7 +180,7 @@ async def test_a_stream_resumes_right_after_the_last_received_message(
             streams.append(stream)
         await system.store.put_order(order_document(9))
         for stream in streams:
-            assert told(await stream.messages(1)) == [(order_id(9), 1)]
+            assert orders_of(await stream.messages(1)) == [(order_id(9), 1)]
 
 
 async def followed(url: str) -> bool:
@@ -217,7 +217,7 @@ async def test_a_slow_reader_is_cut_off_and_can_resume(system: System) -> None:
         while await open_streams() > 1:
             batch = range(written, written + 100)
             await system.store.collection(FEED).insert_many([long_order(number) for number in batch])
-            assert told(await quick.messages(100)) == [(order_id(number), 1) for number in batch]
+            assert orders_of(await quick.messages(100)) == [(order_id(number), 1) for number in batch]
             written += 100
         assert written >= MOST_WHILE_STUCK
         taken = await slow.rest()
@@ -225,4 +225,4 @@ async def test_a_slow_reader_is_cut_off_and_can_resume(system: System) -> None:
     async with listening(system.url, STAFF, f"cursor={last}") as (_, again):
         missed = await again.messages(written - len(taken))
     assert missed
-    assert told(taken + missed) == [(order_id(number), 1) for number in range(written)]
+    assert orders_of(taken + missed) == [(order_id(number), 1) for number in range(written)]

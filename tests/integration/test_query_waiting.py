@@ -147,10 +147,10 @@ async def lag(system: System) -> int:
 
 
 def lag_is(system: System, holds: Callable[[int], bool]) -> Callable[[], Awaitable[bool]]:
-    async def told() -> bool:
+    async def is_as_expected() -> bool:
         return holds(await lag(system))
 
-    return told
+    return is_as_expected
 
 
 async def put_checkpoint(store: Store, generation: str, offset: int, *, live: bool) -> None:

@@ -92,10 +92,10 @@ async def test_heartbeats_contain_the_end_offsets_of_the_topics(
     await store(postgres_url, counted(30, 1))
     async with relay(postgres_url, brokers, tmp_path / "relay.log", RELAY_SHARDS="2"):
 
-        async def beaten() -> bool:
+        async def both_beat() -> bool:
             return {beat["shard"] for beat in await heartbeats(brokers)} == {0, 1}
 
-        await eventually(beaten, "both shards sent a heartbeat")
+        await eventually(both_beat, "both shards sent a heartbeat")
         await published(postgres_url)
         before = len(await heartbeats(brokers))
 
@@ -129,12 +129,12 @@ async def test_a_drifted_configuration_is_repaired(brokers: str, name: str, drif
         await answered(answer)
     await make_topics(cluster(brokers), 12, Copies(replicas=1, min_insync=1))
 
-    async def mended() -> bool:
+    async def repaired() -> bool:
         asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, "orders")])
         found = [await answered(answer) for answer in asked.values()]
         return bool(found[0][name].value == right)
 
-    await eventually(mended, f"{name} is {right} again")
+    await eventually(repaired, f"{name} is {right} again")
 
 
 async def test_another_number_of_replicas_is_refused_without_any_change(brokers: str) -> None:
@@ -179,10 +179,10 @@ async def test_a_killed_relay_loses_nothing_and_keeps_the_order(
             "SELECT FROM outbox WHERE position = (SELECT max(position) FROM outbox) FOR UPDATE"
         )
 
-        async def begun() -> bool:
+        async def some_published() -> bool:
             return await waiting(postgres_url) < len(events)
 
-        await eventually(begun, "some events are published")
+        await eventually(some_published, "some events are published")
         await first.kill()
         assert await waiting(postgres_url) > 0
     async with relay(postgres_url, brokers, tmp_path / "second.log"):

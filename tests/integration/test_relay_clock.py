@@ -54,7 +54,7 @@ async def test_a_clock_far_ahead_delays_events_and_sets_none_aside(
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as operator,
     ):
 
-        async def told() -> bool:
+        async def reported() -> bool:
             answer = await operator.get("/health/ready")
             return answer.status_code == 503 and "InvalidTimestampError" in answer.text
 
@@ -65,7 +65,7 @@ async def test_a_clock_far_ahead_delays_events_and_sets_none_aside(
             return (await operator.get("/health/ready")).status_code == 200
 
         await running.says("InvalidTimestampError")
-        await eventually(told, "the relay reports why it is not ready")
+        await eventually(reported, "the relay reports why it is not ready")
         await eventually(tried, "enough retries to split the batches into single events")
         assert (await waiting(postgres_url), await set_aside(postgres_url)) == (60, 0)
         ahead.unlink()

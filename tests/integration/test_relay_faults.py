@@ -104,10 +104,10 @@ async def test_a_gracefully_stopped_relay_leaves_nothing_to_repeat(
         await first.says("publishing shard")
         await store(postgres_url, events)
 
-        async def begun() -> bool:
+        async def some_published() -> bool:
             return await waiting(postgres_url) < len(events)
 
-        await eventually(begun, "some events are published", every=0.001)
+        await eventually(some_published, "some events are published", every=0.001)
         await first.stop()
         assert first.process.returncode == 0
     async with relay(postgres_url, brokers, tmp_path / "second.log"):
@@ -313,10 +313,10 @@ async def test_no_heartbeat_is_sent_while_a_topic_lacks_its_history(
         )  # fmt: skip
         assert await republish.wait() == 0
         await eventually(beating, "heartbeats are sent again")
-    told = await heartbeats(brokers)
+    beats = await heartbeats(brokers)
     # three records that were deleted again, then all six; an empty partition has no end offset
-    assert {sum(beat["endOffsets"]["orders"]) for beat in told} == {9}
-    assert {each.incarnation for each in await read(brokers)} == {told[-1]["incarnations"]["orders"]}
+    assert {sum(beat["endOffsets"]["orders"]) for beat in beats} == {9}
+    assert {each.incarnation for each in await read(brokers)} == {beats[-1]["incarnations"]["orders"]}
 
 
 async def test_a_frozen_republish_does_not_block_the_relay_for_long(

@@ -60,9 +60,9 @@ async def started(postgres: str, kafka: str, *arguments: str) -> asyncio.subproc
 async def republish(postgres: str, kafka: str, *arguments: str) -> str:
     """Run the job; returns its output."""
     process = await started(postgres, kafka, *arguments)
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 async def test_whole_topics_are_republished_while_new_events_are_published(
@@ -178,7 +178,7 @@ async def test_an_interrupted_job_reports_it_in_one_line(postgres_url: str, brok
 
         await eventually(waits, "the job waits for the gate")
         job.send_signal(signal.SIGINT)
-        said, _ = await job.communicate()
+        output, _ = await job.communicate()
     assert job.returncode == 130
-    assert said.decode().endswith("interrupted; run it again\n")
-    assert "Traceback" not in said.decode()
+    assert output.decode().endswith("interrupted; run it again\n")
+    assert "Traceback" not in output.decode()

@@ -36,7 +36,7 @@ class Issuer:
 
 
 @asynccontextmanager
-async def asking(issuer: Issuer) -> AsyncIterator[Authenticator]:
+async def polling(issuer: Issuer) -> AsyncIterator[Authenticator]:
     """An authenticator that polls the issuer, as the services do."""
     async with (
         serve(issuer, "127.0.0.1", 0) as port,
@@ -46,7 +46,7 @@ async def asking(issuer: Issuer) -> AsyncIterator[Authenticator]:
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_cooldown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the cooldown between fetches; leave the polling interval unchanged."""
     monkeypatch.setattr(module, "_COOLDOWN_SECONDS", 0.0)
 
@@ -67,7 +67,7 @@ async def test_requests_get_503_until_an_endpoint_that_was_down_at_startup_recov
     monkeypatch.setattr(module, "URL_RETRY_SECONDS", 0.02)
     key = rsa("one")
     issuer = Issuer([key], status=500)
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         assert await status_of(authenticator, signed(key, kid="one")) == 503
         assert authenticator.missing()
         issuer.status = 200
@@ -87,7 +87,7 @@ async def test_the_last_known_keys_are_used_while_the_endpoint_is_broken(
     monkeypatch.setattr(module, "URL_POLL_SECONDS", 0.02)
     key, new = rsa("one"), rsa("two")
     issuer = Issuer([key])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(key, kid="one"))
         issuer.body = broken
         before = issuer.asked
@@ -108,7 +108,7 @@ async def test_the_first_token_signed_with_a_new_key_triggers_rotation(named: bo
     old, new = rsa("old"), rsa("new")
     issuer = Issuer([old])
     of_old, of_new = (signed(key, **({"kid": key.kid} if named else {})) for key in (old, new))
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, of_old)
         issuer.keys = [new]
         await accepted(authenticator, of_new)
@@ -118,7 +118,7 @@ async def test_the_first_token_signed_with_a_new_key_triggers_rotation(named: bo
 async def test_a_kid_may_be_reused_for_another_key() -> None:
     old, new = rsa("k"), rsa("k")
     issuer = Issuer([old])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(old, kid="k"))
         issuer.keys = [new]
         await accepted(authenticator, signed(new, kid="k"))
@@ -128,7 +128,7 @@ async def test_tokens_with_unknown_keys_do_not_flood_the_issuer(monkeypatch: pyt
     monkeypatch.setattr(module, "_COOLDOWN_SECONDS", 60.0)
     key, strange = rsa("one"), rsa("strange")
     issuer = Issuer([key])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(key, kid="one"))
         asked = [signed(strange, kid=f"k{number}") for number in range(20)]
         asked += [signed(strange, kid="one"), signed(strange)]

@@ -35,7 +35,7 @@ class FailingStore:
         raise self._error
 
 
-async def told(error: StoreError, sent: Sent) -> httpx.Response:
+async def answer_to(error: StoreError, sent: Sent) -> httpx.Response:
     """The response to `sent` when the store raises `error`."""
     settings = ApiSettings(
         postgres_url=SecretStr("postgresql://nobody@127.0.0.1/nowhere"), jwt_secret=SecretStr(SECRET)
@@ -59,7 +59,7 @@ async def told(error: StoreError, sent: Sent) -> httpx.Response:
 async def test_store_errors_become_problems(
     error: StoreError, sent: Sent, status: int, code: str, retry_after: str | None
 ) -> None:
-    answer = await told(error, sent)
+    answer = await answer_to(error, sent)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers.get("retry-after") == retry_after

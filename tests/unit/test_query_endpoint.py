@@ -26,12 +26,12 @@ class Proof:
         return lambda: proven
 
 
-async def lag_of(proof: Proof, anew: bool) -> int:
+async def lag_of(proof: Proof, again: bool) -> int:
     """The reported lag when a smaller lag is proven just after the documents were read."""
 
     async def query(asked: QueryRequest) -> dict[str, Any]:
         proof.ms = 3
-        if anew:
+        if again:
             asked.begin_reading()
         return {"version": 1}
 
@@ -52,8 +52,8 @@ async def lag_of(proof: Proof, anew: bool) -> int:
 
 
 async def test_freshness_proven_after_a_read_does_not_apply_to_it() -> None:
-    assert await lag_of(Proof(), anew=False) == 9000
+    assert await lag_of(Proof(), again=False) == 9000
 
 
 async def test_a_repeated_read_reports_the_lag_of_the_repetition() -> None:
-    assert await lag_of(Proof(), anew=True) == 3
+    assert await lag_of(Proof(), again=True) == 3

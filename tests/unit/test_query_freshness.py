@@ -29,8 +29,8 @@ class Store(Connection):
             self.failed += 1
             raise self.failure
         now = datetime.now(UTC).replace(tzinfo=None)
-        told = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
-        return [{"_id": str(now), "beat": True, **told}]
+        fields = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
+        return [{"_id": str(now), "beat": True, **fields}]
 
     async def fail(self, failure: Exception) -> None:
         """Fail from now on; wait until several polls have failed."""
@@ -41,7 +41,7 @@ class Store(Connection):
 
         await eventually(failed, "it polls again")
 
-    async def mend(self, followed: Freshness) -> None:
+    async def recover(self, followed: Freshness) -> None:
         """Answer again, and wait until the lag has recovered."""
         self.failure, since = None, followed.lag_ms()
 
@@ -64,7 +64,7 @@ async def test_a_fault_is_logged_once_with_its_traceback_and_polling_goes_on(
     async with Freshness(store) as followed:
         for _ in range(2):
             await store.fail(KeyError("t"))
-            await store.mend(followed)
+            await store.recover(followed)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 2, "one for each outage, however many polls failed"
     assert all(record.exc_info is not None and record.exc_info[0] is KeyError for record in errors)
@@ -76,6 +76,6 @@ async def test_an_unavailable_store_is_a_warning_and_not_an_error(
     async with Freshness(store) as followed:
         await store.fail(DocumentsUnavailableError("AutoReconnect"))
         assert followed.lag_ms() == NEVER
-        await store.mend(followed)
+        await store.recover(followed)
         assert followed.lag_ms() < MINUTE
     assert [record.levelname for record in caplog.records] == ["WARNING"]

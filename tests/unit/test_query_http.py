@@ -133,9 +133,9 @@ def test_only_times_with_an_offset_are_accepted(text: str, moment: datetime | No
 
 
 def test_the_document_lists_every_problem_and_parameter() -> None:
-    told = document()
+    described = document()
     for operation in OPERATIONS:
-        get = told["paths"][operation.path]["get"]
+        get = described["paths"][operation.path]["get"]
         codes = {
             code
             for response in get["responses"].values()
@@ -144,8 +144,10 @@ def test_the_document_lists_every_problem_and_parameter() -> None:
         assert {kind.code for kind in operation.problems} <= codes
         assert {"unauthenticated", "validation-failed", "unavailable", "method-not-allowed"} <= codes
         for reference in get["parameters"]:
-            assert reference["$ref"].rsplit("/", 1)[1] in told["components"]["parameters"]
-    identifiers = [operation["operationId"] for path in told["paths"].values() for operation in path.values()]
+            assert reference["$ref"].rsplit("/", 1)[1] in described["components"]["parameters"]
+    identifiers = [
+        operation["operationId"] for path in described["paths"].values() for operation in path.values()
+    ]
     assert len(set(identifiers)) == len(identifiers)
 
 

@@ -60,7 +60,7 @@ def test_sasl_requires_a_username_and_a_password() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "invalid",
     [
         {"kafka_users": {"billing.eu": "subscriber"}},
         {"kafka_users": {"billing": "operator"}},
@@ -68,11 +68,11 @@ def test_sasl_requires_a_username_and_a_password() -> None:
     ],
     ids=["a dot in the name, which would match another team's groups", "unknown role", "short password"],
 )
-def test_invalid_kafka_users_are_refused(told: dict[str, dict[str, str]]) -> None:
+def test_invalid_kafka_users_are_refused(invalid: dict[str, dict[str, str]]) -> None:
     plain = {"kafka_bootstrap_servers": "a:9092", "postgres_url": "postgresql://a"}
     assert TopicsSettings.model_validate(plain).kafka_users is None
     with pytest.raises(ValidationError):
-        TopicsSettings.model_validate(plain | told)
+        TopicsSettings.model_validate(plain | invalid)
 
 
 async def test_unanswered_requests_time_out(settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_giving_up_is_reported_and_make_up_fails(
         local_dir=tmp_path, command_port=command_port, query_port=query_port, detach=False
     )
     assert up(settings) == 1
-    told = capsys.readouterr().out
-    assert told.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
-    assert "make up    | giving up: web died 5 times before it was ready\n" in told
+    output = capsys.readouterr().out
+    assert output.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
+    assert "make up    | giving up: web died 5 times before it was ready\n" in output
     assert not (tmp_path / "endpoints.json").exists()

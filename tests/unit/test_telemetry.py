@@ -156,8 +156,8 @@ async def test_invalid_http_is_answered_with_a_problem(sent: bytes) -> None:
     assert headers[b"content-type"] == b"application/problem+json"
     assert len(headers[b"x-request-id"]) == 32
     assert int(headers[b"content-length"]) == len(body)
-    told = json.loads(body)
-    assert (told["status"], told["code"]) == (400, "bad-request")
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "bad-request")
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
@@ -411,8 +411,8 @@ async def test_tracing_is_off_unless_an_endpoint_is_configured(monkeypatch: pyte
 async def test_requests_are_spans_and_an_unavailable_collector_blocks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody_listens:
-        port = nobody_listens.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     monkeypatch.setattr("shared.telemetry.tracing._LAST_SPANS_SECONDS", 0.2)
