@@ -131,7 +131,7 @@ class Store:
             "offset": 7,
         }
         await self.live(ORDER_HISTORY).insert_one({**entry, **way})
-        # after its history, so that whoever sees the order also finds that, as with the real transaction
+        # after its history: the projection commits both together, so a reader of the order finds both
         await self.live(ORDERS).replace_one({"_id": order["_id"]}, order, upsert=True)
         await self.collection(FEED).insert_one({**entry, "at": datetime.now(UTC)})
 

@@ -32,7 +32,7 @@ class Client:
     _asked: int = 0
 
     async def shop(self) -> None:
-        """Place orders; ship, cancel or leave each, or do both at the same time. Rename now and then."""
+        """Place orders; ship or cancel each, both concurrently, or neither. Rename now and then."""
         while not self.is_over():
             order = await self.place()
             endings = self.random.choice([(), (self._ship,), (self._cancel,), (self._ship, self._cancel)])

@@ -281,7 +281,7 @@ def test_a_pod_can_reach_only_the_servers_in_its_environment(built: Built) -> No
         assert all(len(allowed & ports) == 1 for ports in needed), f"{process.name}: {allowed}"
 
 
-def test_pods_accept_no_traffic_by_default(built: Built) -> None:
+def test_no_traffic_to_or_from_pods_is_allowed_by_default(built: Built) -> None:
     policies = list(built.of_kind("NetworkPolicy"))
     for process in built.processes().values():
         mine = [each["spec"] for each in policies if selects(each["spec"]["podSelector"], process.labels)]

@@ -1,4 +1,4 @@
-"""How the clients of Kafka are configured from the environment's settings."""
+"""How Kafka clients are configured from the environment."""
 
 from collections import defaultdict
 from concurrent.futures import Future
