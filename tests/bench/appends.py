@@ -1,4 +1,4 @@
-"""Appending in a process configured like the service: `python -m tests.bench.appends raw URL` (or `store`)."""
+"""Appending, in a process set up as the service is: `python -m tests.bench.appends raw URL` (or `store`)."""
 
 import asyncio
 import sys
