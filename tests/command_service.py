@@ -26,7 +26,7 @@ LINE: Final = {"productId": "lamp", "quantity": 1}
 
 
 def bearer(sub: str, *roles: str) -> dict[str, str]:
-    """The header of a caller."""
+    """The authorization header of a caller."""
     return {"Authorization": f"Bearer {token(SECRET, sub, *roles)}"}
 
 
@@ -34,12 +34,12 @@ STAFF: Final = bearer("grace", "staff")
 CUSTOMER: Final = bearer("ada")
 STRANGER: Final = bearer("eve")
 PENDING: Final = "{pending}"
-"""Stands in a path for the id of a pending order."""
+"""A placeholder in a path for the id of a pending order."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A request: its body is sent as it is when it is bytes, else as JSON."""
+    """A request. A body of bytes is sent as is, any other as JSON."""
 
     method: str
     path: str
@@ -47,11 +47,11 @@ class Sent:
     headers: Mapping[str, str] = field(default_factory=lambda: STAFF)
 
     def about(self, order_id: str) -> "Sent":
-        """The same, about that order."""
+        """The same request for that order."""
         return replace(self, path=self.path.replace(PENDING, order_id))
 
     async def to(self, api: httpx.AsyncClient, **more: str) -> httpx.Response:
-        """Send it; `more` headers are spelled with underscores."""
+        """Send it. The `more` headers are spelled with underscores."""
         content = self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
         headers = {**JSON, **self.headers, **{name.replace("_", "-"): value for name, value in more.items()}}
         return await api.request(self.method, self.path, content=content, headers=headers)

@@ -13,14 +13,14 @@ from tests.servers import Server, start_kafka, start_mongodb, start_postgres
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C again: what a shell runs in the background is deaf to it, and so is all that it starts."""
+    """Restore SIGINT: a shell's background jobs ignore it, and so do all processes that they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session")
 async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    """The PostgreSQL server; `url` is of a database that no test writes to."""
+    """The PostgreSQL server; `url` names a database that no test writes to."""
     server = await start_postgres(tmp_path_factory.mktemp("postgres") / "server")
     yield server
     await server.stop()
@@ -43,7 +43,7 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 
 async def migrated_database(postgres: Server) -> str:
-    """The URL of a database nobody else knows."""
+    """The URL of a new, migrated database."""
     name = f"test_{uuid4().hex}"
     async with await psycopg.AsyncConnection.connect(postgres.url, autocommit=True) as connection:
         await connection.execute(f"CREATE DATABASE {name}".encode())
@@ -54,23 +54,23 @@ async def migrated_database(postgres: Server) -> str:
 
 @pytest_asyncio.fixture
 async def postgres_url(postgres: Server) -> str:
-    """A database of the test's own, migrated."""
+    """A migrated database for one test."""
     return await migrated_database(postgres)
 
 
 @pytest_asyncio.fixture(scope="module")
 async def shared_postgres_url(postgres: Server) -> str:
-    """A database that the tests of a module share, migrated."""
+    """A migrated database shared by the tests of a module."""
     return await migrated_database(postgres)
 
 
 @pytest.fixture
 def mongodb_url(mongodb: Server) -> str:
-    """The replica set."""
+    """The URL of the replica set."""
     return mongodb.url
 
 
 @pytest.fixture
 def mongodb_database() -> str:
-    """The name of a database of the test's own."""
+    """The name of a database for one test."""
     return f"test_{uuid4().hex}"

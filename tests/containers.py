@@ -1,4 +1,4 @@
-"""The tests' servers from testcontainers, on the ports that those of `make up` would have."""
+"""Test servers from testcontainers, on the ports that the servers of `make up` would use."""
 
 import asyncio
 import atexit
@@ -15,11 +15,11 @@ from deploy.local.servers.postgres import DATABASE, SETTINGS, USER, Postgres
 
 _READY_SECONDS: Final = 90.0
 _LOCAL_ONLY: Final = {"listen_addresses", "unix_socket_directories"}
-testcontainers_config.ryuk_disabled = True  # each container is ended by who started it
+testcontainers_config.ryuk_disabled = True  # every container is stopped by the code that started it
 
 
 class ContainedServer:
-    """A container that is stopped, killed, frozen and started again as a process would be."""
+    """A container that can be stopped, killed, frozen and restarted like a process."""
 
     def __init__(
         self, container: DockerContainer, url: str, ready: Callable[[], Awaitable[str | None]]
@@ -38,7 +38,9 @@ class ContainedServer:
         if self._made:
             await asyncio.to_thread(self._running.start)
         else:
-            atexit.register(self._container.stop)  # a stopped one may be started again, until the very end
+            atexit.register(
+                self._container.stop
+            )  # a stopped container may be started again until the end of the session
             self._made = True
             await asyncio.to_thread(self._container.start)
         deadline = monotonic() + _READY_SECONDS
@@ -47,27 +49,27 @@ class ContainedServer:
             await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it gracefully."""
         await asyncio.to_thread(self._running.stop, timeout=20)
 
     async def kill(self) -> None:
-        """End it without a chance to tidy up."""
+        """Kill it without a chance to clean up."""
         await asyncio.to_thread(self._running.kill)
         await asyncio.to_thread(self._running.wait)
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does."""
+        """Freeze it in the middle of whatever it is doing."""
         self._running.pause()
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self._running.unpause()
 
 
 async def contained(
     container: DockerContainer, url: str, ready: Callable[[], Awaitable[str | None]]
 ) -> ContainedServer:
-    """A server in a container, started."""
+    """A running server in a container."""
     server = ContainedServer(container, url, ready)
     await server.start()
     return server
@@ -82,7 +84,7 @@ def postgres_container(like: Postgres) -> DockerContainer:
 
 
 def mongodb_container(like: MongoDB) -> DockerContainer:
-    """MongoDB, which inside has the port by which the set's member is known outside."""
+    """MongoDB, listening inside on the port by which the member is known outside."""
     command = f"mongod --replSet {REPLICA_SET} --bind_ip_all --port {like.port}"
     container = DockerContainer("mongo:8.0").with_command(
         command + " --setParameter transactionLifetimeLimitSeconds=3"
@@ -91,7 +93,7 @@ def mongodb_container(like: MongoDB) -> DockerContainer:
 
 
 def kafka_container(like: Kafka) -> DockerContainer:
-    """Kafka with the properties that it has under `make up`."""
+    """Kafka with the same properties as under `make up`."""
     controller = f"localhost:{like.controller_port}"
     properties = like.properties() | {
         "listeners": f"CLIENT://:{like.port},CONTROLLER://:{like.controller_port}",

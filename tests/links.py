@@ -1,4 +1,4 @@
-"""A link to a server that can lose what the server answers."""
+"""A link to a server that can lose the server's answers."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 
 
 class Link:
-    """Forwards connections. Once `lost_after` is set, whoever sends these bytes gets no answer any more."""
+    """Forwards connections. A client that sends the bytes in `lost_after` gets no more answers."""
 
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self._open: set[asyncio.StreamWriter] = set()
         self.lost_after: bytes | None = None
         self.lost = asyncio.Event()
-        """Something was asked whose answer is not passed on."""
+        """Set once an answer has been dropped."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side closes it."""
@@ -52,7 +52,7 @@ class Link:
                 end.close()
 
     def cut(self) -> None:
-        """Break every connection; new ones are answered."""
+        """Close every connection; new ones work normally."""
         self.lost_after = None
         for end in self._open:
             end.transport.abort()

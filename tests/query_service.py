@@ -53,7 +53,7 @@ def bearer(subject: str, *roles: str, seconds: float = 3600) -> str:
 
 
 def authorization(subject: str, *roles: str) -> dict[str, str]:
-    """The header of a caller."""
+    """The authorization header of a caller."""
     return {"Authorization": f"Bearer {bearer(subject, *roles)}"}
 
 
@@ -61,7 +61,7 @@ STAFF: Final = authorization("grace", "staff")
 
 
 def order_document(number: int, customer: str = "ada", **more: Any) -> Document:
-    """An order as it stands in the store: two lamps, just placed."""
+    """An order document as stored: two lamps, just placed."""
     return {
         "_id": order_id(number),
         "customerId": customer,
@@ -90,7 +90,7 @@ class Store:
     generation: str = field(default="1")
 
     def collection(self, name: str) -> Any:
-        """A collection whose writes are there for change streams at once."""
+        """A collection whose writes are immediately visible to change streams."""
         return self.database.get_collection(name, write_concern=WriteConcern("majority"))
 
     def live(self, read_model: str) -> Any:
@@ -104,7 +104,7 @@ class Store:
         self.generation = generation
 
     async def put_order(self, order: Document, event: str | None = None) -> None:
-        """Write an order and everything its event feeds, but for the counts."""
+        """Write an order and everything else its event updates, except for the counts."""
         order_type = event or {"pending": "OrderCreated", "shipped": "OrderShipped"}.get(
             order["status"], "OrderCancelled"
         )
@@ -131,12 +131,12 @@ class Store:
             "offset": 7,
         }
         await self.live(ORDER_HISTORY).insert_one({**entry, **way})
-        # behind its history: who sees the order, as all of it came together, finds that too
+        # after its history: the projection commits both together, so a reader of the order finds both
         await self.live(ORDERS).replace_one({"_id": order["_id"]}, order, upsert=True)
         await self.collection(FEED).insert_one({**entry, "at": datetime.now(UTC)})
 
     async def put_customer(self, customer: str, name: str | None, version: int = 1) -> None:
-        """Write a customer; without a name it is erased."""
+        """Write a customer; one without a name is erased."""
         email = None if name is None else f"{name.lower()}@example.com"
         document = {"name": name, "email": email, "version": version, "erased": name is None}
         await self.live(CUSTOMERS).replace_one({"_id": customer}, {"_id": customer, **document}, upsert=True)
@@ -154,7 +154,7 @@ class Store:
             await self.live(read_model).insert_one(document)
 
     async def beat(self, t: datetime, end_offset: int, *, shard: int = 0, shards: int = 1) -> None:
-        """Write a heartbeat of the relay over one partition."""
+        """Write a heartbeat of the relay that covers one partition."""
         ms = round(t.timestamp() * 1000)
         await self.collection(HEARTBEATS).insert_one(
             {
@@ -179,13 +179,13 @@ class System:
     client: httpx.AsyncClient
 
     async def get(self, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
-        """Ask as staff, or as somebody else."""
+        """Send a GET as staff, or with other headers."""
         return await self.client.get(path, headers={**STAFF, **(headers or {})}, **more)
 
     async def metric(self, name: str) -> float:
-        """One of the service's figures."""
-        told = (await self.client.get("/metrics")).text
-        (line,) = (line for line in told.splitlines() if line.startswith(name + " "))
+        """One of the service's metrics."""
+        metrics = (await self.client.get("/metrics")).text
+        (line,) = (line for line in metrics.splitlines() if line.startswith(name + " "))
         return float(line.rsplit(" ", 1)[1])
 
     async def waiting(self) -> int:
@@ -195,7 +195,7 @@ class System:
 
 @asynccontextmanager
 async def store_of(url: str, database: str) -> AsyncIterator[Store]:
-    """A store with a live generation, empty otherwise."""
+    """A store with a live generation, otherwise empty."""
     client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(url, tz_aware=True)
     try:
         store = Store(client[database])
@@ -207,7 +207,7 @@ async def store_of(url: str, database: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def serving(url: str, database: str, **settings: Any) -> AsyncIterator[str]:
-    """A query service; gives its address."""
+    """Run a query service; yields its address."""
     given = QuerySettings(
         mongodb_url=SecretStr(url), mongodb_database=database, jwt_secret=SecretStr(SECRET), **settings
     )
@@ -217,7 +217,7 @@ async def serving(url: str, database: str, **settings: Any) -> AsyncIterator[str
 
 @asynccontextmanager
 async def query_system(url: str, database: str, **settings: Any) -> AsyncIterator[System]:
-    """A query service over a store of its own."""
+    """A query service with its own store."""
     async with (
         store_of(url, database) as store,
         serving(url, database, **settings) as address,
@@ -228,7 +228,7 @@ async def query_system(url: str, database: str, **settings: Any) -> AsyncIterato
 
 
 async def _followed(client: httpx.AsyncClient) -> None:
-    """Until the service follows the feed."""
+    """Wait until the service follows the feed."""
 
     async def follows() -> bool:
         return (await client.head("/orders/stream", headers=STAFF)).status_code == 200

@@ -121,11 +121,11 @@ class Relay:
     async def says(self, text: str, seconds: float = 15) -> None:
         """Wait until it logs `text`."""
 
-        async def said() -> bool:
+        async def logged() -> bool:
             assert self.process.returncode is None, self.log.read_text()
             return text in self.log.read_text()
 
-        await eventually(said, f"the relay logs {text!r}: {self.log.read_text()}", seconds)
+        await eventually(logged, f"the relay logs {text!r}: {self.log.read_text()}", seconds)
 
     async def kill(self) -> None:
         """Kill it without a chance to clean up."""

@@ -1,4 +1,4 @@
-"""A broker with TLS, passwords and rules, set up by the very settings of `deploy/compose.secure.yml`."""
+"""A broker with TLS, passwords and ACLs, configured by the settings of `deploy/compose.secure.yml`."""
 
 import logging
 import re
@@ -24,14 +24,14 @@ _VARIABLE: Final = re.compile(r"\$\{(\w+):\?[^}]*\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How other teams get in: the broker's address for them, whom to trust, passwords."""
+    """How other teams connect: the broker's address, the trusted CA, and passwords."""
 
     external: str
     authority: Path
     secrets: dict[str, str]
 
     def options(self, user: str) -> dict[str, Any]:
-        """Options of a client of librdkafka, as another team would use it."""
+        """Options for a librdkafka client, as another team would use it."""
         return {
             "bootstrap.servers": self.external,
             "security.protocol": "SASL_SSL",
@@ -44,19 +44,19 @@ class Access:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secured(Access):
-    """The broker; `internal` and `external` are bootstrap servers of its two listeners."""
+    """The broker; `internal` and `external` are the bootstrap servers of its two listeners."""
 
     server: Server
     internal: str
 
     def environment(self, service: str) -> dict[str, str]:
-        """What compose tells a process about Kafka."""
-        told = _environment(service, self.secrets, self.authority)
-        return {**told, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
+        """The Kafka variables that compose passes to a process."""
+        variables = _environment(service, self.secrets, self.authority)
+        return {**variables, "KAFKA_BOOTSTRAP_SERVERS": self.internal}
 
 
 async def start_secured_kafka(folder: Path) -> Secured:
-    """A secured broker. Nobody but the broker itself and the topics job can sign in yet."""
+    """A secured broker. Only the broker itself and the topics job can sign in so far."""
     authority = folder.parent / "kafka-ca.pem"
     secrets = certified(completed({}), authority)
     ports = dict(zip(_LISTENERS, free_ports(3), strict=True))
@@ -89,27 +89,27 @@ async def start_secured_kafka(folder: Path) -> Secured:
 
 
 def _environment(service: str, secrets: dict[str, str], authority: Path) -> dict[str, str]:
-    told: dict[str, str] = yaml.safe_load(COMPOSE.read_text())["services"][service]["environment"]
+    variables: dict[str, str] = yaml.safe_load(COMPOSE.read_text())["services"][service]["environment"]
     return {
         name: _VARIABLE.sub(lambda found: secrets[found[1]], value).replace(_AUTHORITY, str(authority))
-        for name, value in told.items()
+        for name, value in variables.items()
     }
 
 
 def _property(name: str) -> str:
-    """The broker's property that a variable of the image stands for."""
+    """The broker property that a variable of the image sets."""
     dotted = name.removeprefix("KAFKA_").lower().replace("_", ".")
     return dotted.replace("...", "-").replace("..", "_")
 
 
 def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> list[bytes | None]:
-    """The keys of all records of a topic, read in a group of the user's own; raises what is refused."""
-    told = {
+    """The keys of all records of a topic, read in the user's own group; raises if access is denied."""
+    options = {
         "group.id": f"{user}.{uuid4().hex}",
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
     }
-    consumer = Consumer(kafka.options(user) | told | more)
+    consumer = Consumer(kafka.options(user) | options | more)
     keys: list[bytes | None] = []
     ended: set[int | None] = set()
     try:
@@ -117,7 +117,7 @@ def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> li
         consumer.subscribe([topic])
         while len(ended) < max(1, len(partitions)):
             message = consumer.poll(20)
-            assert message is not None, "neither a record nor a refusal within 20 s"
+            assert message is not None, "neither a record nor an error within 20 s"
             error = message.error()
             if error is None:
                 keys.append(message.key())
@@ -131,35 +131,35 @@ def read(kafka: Access, topic: str, user: str = "subscriber", **more: Any) -> li
 
 
 def write(kafka: Access, topic: str, user: str = "subscriber") -> None:
-    """Send a record; raises what is refused."""
-    told: list[KafkaError | None] = []
+    """Send a record; raises if access is denied."""
+    errors: list[KafkaError | None] = []
     producer = Producer(kafka.options(user))
-    producer.produce(topic, b"{}", b"k", partition=0, on_delivery=lambda error, _: told.append(error))
+    producer.produce(topic, b"{}", b"k", partition=0, on_delivery=lambda error, _: errors.append(error))
     assert producer.flush(20) == 0
-    if told[0] is not None:
-        raise KafkaException(told[0])
+    if errors[0] is not None:
+        raise KafkaException(errors[0])
 
 
-class Said(logging.Handler):
-    """Keeps what is logged in a list."""
+class LogMessages(logging.Handler):
+    """Collects log messages in a list."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__()
-        self._said = said
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.append(record.getMessage())
+        self._messages.append(record.getMessage())
 
 
-def turned_away(options: dict[str, Any]) -> str:
-    """Why a client of librdkafka, which would go on trying, does not get in: what it logs first."""
-    said: list[str] = []
+def refusal(options: dict[str, Any]) -> str:
+    """Why a librdkafka client cannot connect: its first log message, since it would keep retrying."""
+    messages: list[str] = []
     log = logging.Logger("librdkafka")
-    log.addHandler(Said(said))
+    log.addHandler(LogMessages(messages))
     consumer = Consumer({**options, "group.id": "subscriber.refused"}, logger=log)
     consumer.subscribe(["orders"])
     deadline = monotonic() + 20
-    while not said and monotonic() < deadline:
-        assert consumer.poll(0.1) is None, "it got in"
+    while not messages and monotonic() < deadline:
+        assert consumer.poll(0.1) is None, "the client connected"
     consumer.close()
-    return said[0]
+    return messages[0]

@@ -1,4 +1,4 @@
-"""The real servers that tests run against: started once per session, on free ports, in a temporary folder."""
+"""The real servers for the tests: started once per session, on free ports, in a temporary folder."""
 
 import asyncio
 import atexit
@@ -19,7 +19,7 @@ from deploy.local.state import free_ports
 from tests.containers import contained, kafka_container, mongodb_container, postgres_container
 
 IN_CONTAINERS: Final = os.environ.get("TEST_SERVERS") == "containers"
-"""Else they are those of `make up`."""
+"""Otherwise they are started as by `make up`."""
 JARS: Final = Path(__file__).parents[1] / ".venv" / "kafka-jars"
 _READY_SECONDS: Final = 60.0
 
@@ -27,7 +27,7 @@ _READY_SECONDS: Final = 60.0
 async def eventually(
     condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 15.0, every: float = 0.02
 ) -> None:
-    """Wait for a condition; fail with `what` once the time is up."""
+    """Wait for a condition; fail with `what` on timeout."""
     deadline = monotonic() + seconds
     while not await condition():
         assert monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -35,7 +35,7 @@ async def eventually(
 
 
 class Server(Protocol):
-    """A server that can be stopped, killed, frozen and started again in the middle of a test."""
+    """A server that can be stopped, killed, frozen and restarted during a test."""
 
     url: str
 
@@ -43,16 +43,16 @@ class Server(Protocol):
         """Start it and wait until it is ready."""
 
     async def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it gracefully."""
 
     async def kill(self) -> None:
-        """End it without a chance to tidy up."""
+        """Kill it without a chance to clean up."""
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does."""
+        """Freeze it in the middle of whatever it is doing."""
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
 
 
 class LocalServer:
@@ -91,37 +91,37 @@ class LocalServer:
         await eventually(ready, f"{self._program.name} is ready", _READY_SECONDS, every=0.1)
 
     async def stop(self) -> None:
-        """Stop it in order."""
+        """Stop it gracefully."""
         await stop(self.running, self._program.stop_signal)
 
     async def kill(self) -> None:
-        """End it without a chance to tidy up."""
+        """Kill it without a chance to clean up."""
         self.running.kill()
         await self.running.wait()
 
     def freeze(self) -> None:
-        """Stop its main process in the middle of whatever it does."""
+        """Freeze its main process in the middle of whatever it is doing."""
         self.running.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self.running.send_signal(signal.SIGCONT)
 
 
 async def start_postgres(folder: Path) -> Server:
-    """A PostgreSQL of its own."""
+    """A separate PostgreSQL server."""
     postgres = Postgres(folder, free_ports(1)[0], "test")
     if IN_CONTAINERS:
         return await contained(postgres_container(postgres), postgres.url, postgres.ready)
     program = await postgres.program()
     home = postgres.data.parent
-    if home != folder:  # where another user can reach it, and nobody else tidies up
+    if home != folder:  # another user must be able to reach it, and pytest does not remove it
         atexit.register(shutil.rmtree, home, ignore_errors=True)
     return await started(program, folder, postgres.url)
 
 
 async def start_mongodb(folder: Path) -> Server:
-    """A MongoDB replica set of one."""
+    """A MongoDB replica set with one member."""
     mongodb = MongoDB(folder, free_ports(1)[0])
     if IN_CONTAINERS:
         return await contained(mongodb_container(mongodb), mongodb.url, mongodb.ready)
@@ -138,14 +138,14 @@ async def start_kafka(folder: Path) -> Server:
 
 
 async def started(program: Program, folder: Path, url: str) -> Server:
-    """A server of a program, started."""
+    """Start a program as a server."""
     server = LocalServer(program, folder.parent / f"{program.name}.log", url)
     await server.start()
     return server
 
 
 def librdkafka() -> Path:
-    """The library of the wheel `confluent-kafka`, for programs whose own is older."""
+    """The library from the `confluent-kafka` wheel, for programs whose own is older."""
     spec = find_spec("confluent_kafka")
     assert spec is not None
     assert spec.origin is not None

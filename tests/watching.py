@@ -1,4 +1,4 @@
-"""What the dashboard and the alerts ask Prometheus."""
+"""The Prometheus queries of the dashboard and the alerts."""
 
 import json
 import re
@@ -15,24 +15,24 @@ _ALERT: Final = re.compile(r"(.+) [<>] [\d.]+")
 
 
 def panel_queries() -> list[str]:
-    """The query of every panel, out of the committed file."""
+    """The query of every panel in the committed file."""
     panels = json.loads(dashboard.PATH.read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", [])]
 
 
 def alert_figures() -> list[str]:
-    """What every alert compares with its bound; the comparison itself is empty while all is well."""
+    """The left side of every alert's comparison; the comparison itself is empty while all is well."""
     found = []
     for rule in _rules():
         if "alert" in rule:
             compared = _ALERT.fullmatch(rule["expr"])
-            assert compared is not None, f"{rule['alert']} compares no figure with a bound"
+            assert compared is not None, f"{rule['alert']} does not compare a value with a threshold"
             found.append(compared[1])
     return found
 
 
 def recorded() -> dict[str, str]:
-    """The recorded figures: name and query."""
+    """The recording rules: name and query."""
     return {rule["record"]: rule["expr"] for rule in _rules() if "record" in rule}
 
 

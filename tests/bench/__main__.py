@@ -1,4 +1,4 @@
-"""`make bench`: every figure, as a ratio against a baseline of the same run; `make bench ONLY=command`."""
+"""`make bench`: every figure as a ratio to a baseline from the same run; `make bench ONLY=command`."""
 
 import argparse
 import asyncio
@@ -28,7 +28,7 @@ async def _run(names: list[str]) -> list[Line]:
             with _folder() as folder:
                 found = await bench(folder)
             for line in found:
-                print(line, flush=True)  # whoever waits for ten minutes sees how far it is
+                print(line, flush=True)  # shows progress during a run of ten minutes
             lines += found
     return lines
 
@@ -38,11 +38,11 @@ def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="orders-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)  # PostgreSQL runs under another user when we are root
         yield Path(name)
-    os.sync()  # what one left to be written is not to slow down the next
+    os.sync()  # writes still buffered by one benchmark must not slow down the next
 
 
 def main() -> None:
-    """Run what is asked for, show it; the exit status is 1 when a bar is missed."""
+    """Run the selected benchmarks and show the figures; the exit status is 1 when a bar is missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("only", nargs="*", choices=[*BENCHES, []], help="which (all)")
     given = parser.parse_args()

@@ -23,7 +23,7 @@ SECONDS: Final = 8.0
 
 
 async def repeated(seconds: float, workers: int, work: Callable[[], Awaitable[Any]]) -> float:
-    """How many times a second `work` was done by so many workers."""
+    """How many times per second the given number of workers complete `work`."""
     count = 0
     until = time.perf_counter() + seconds
 
@@ -39,7 +39,7 @@ async def repeated(seconds: float, workers: int, work: Callable[[], Awaitable[An
 
 
 async def store_appends(url: str, clients: int, seconds: float) -> float:
-    """Commands per second, each placing an order: an event and an outbox row, as a raw commit has them."""
+    """Commands per second, each placing an order: an event and an outbox row, as in a raw commit."""
     async with EventStore(url, CollectorRegistry()) as store:
         offer = product.OfferProduct(product_id="lamp", name="Lamp", price=Money(1990))
         await store.execute(_command(product.PRODUCT, "lamp", lambda state, _: product.offer(state, offer)))
@@ -78,18 +78,18 @@ def _command(
         traceparent=None,
         request_id="bench",
         received_at=datetime.now(UTC),
-        answer=_told,
+        answer=_shown,
         **more,
     )
 
 
-def _told(decided: Outcome) -> Answer:
+def _shown(decided: Outcome) -> Answer:
     assert isinstance(decided, Accepted), decided
     return Answer(202, b"", None)
 
 
 async def raw_commits(url: str, connections: int, seconds: float) -> float:
-    """Event and outbox row, one durable commit for each event, on so many connections."""
+    """Event and outbox row, one durable commit per event, on the given number of connections."""
     statement = b"""WITH e AS (
         INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,
             metadata, occurred_at)
@@ -115,7 +115,7 @@ async def raw_commits(url: str, connections: int, seconds: float) -> float:
 
 
 def main() -> None:
-    """Print how many a second."""
+    """Print the rate per second."""
     collect_rarely()
     if sys.argv[1] == "raw":
         print(run(raw_commits(sys.argv[2], 8, SECONDS)))

@@ -12,8 +12,8 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read, validate, answer."""
-    if scope["method"] == "GET":  # whoever waits for it to be ready
+    """Read and validate the body, then answer."""
+    if scope["method"] == "GET":  # the readiness probe
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
         return

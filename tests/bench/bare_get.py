@@ -1,4 +1,4 @@
-"""The baseline of the query API: a bare ASGI handler that returns the same bytes, read from nowhere."""
+"""The baseline of the query API: a bare ASGI handler that returns the same bytes from memory."""
 
 import sys
 

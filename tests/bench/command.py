@@ -55,7 +55,7 @@ async def accepted_orders(folder: Path) -> list[Line]:
 
 
 async def _over_http(url: str) -> tuple[Outcome, Outcome, Outcome]:
-    """The bare handler's peak, ours, and ours at half of that."""
+    """The bare handler's peak, ours, and ours at half our peak."""
     bare_port, port = free_ports(2)
     async with running("tests.bench.bare", str(bare_port), port=bare_port, core=0):
         bare = await closed_loop(bare_port, post("/orders", BODY), CONNECTIONS, SECONDS)
@@ -65,7 +65,7 @@ async def _over_http(url: str) -> tuple[Outcome, Outcome, Outcome]:
         request = post("/orders", BODY, Authorization=f"Bearer {token(SECRET, 'ada')}")
         await closed_loop(port, request, CONNECTIONS, 2)
         peak = await closed_loop(port, request, CONNECTIONS, SECONDS)
-        # a stall of the machine's disk tells nothing of us: the middle one of three counts
+        # the median of three, because a disk stall says nothing about this system
         halves = [await open_loop(port, request, peak.rate / 2, SECONDS) for _ in range(3)]
     for outcome in (peak, *halves):
         assert set(outcome.statuses) == {202}, outcome.statuses
@@ -86,7 +86,7 @@ async def _stock(port: int) -> None:
 
 
 async def appending(folder: Path) -> list[Line]:
-    """Orders, an event and an outbox row each, through the store, against `eventsourcing` and raw commits."""
+    """Orders (an event and an outbox row each) through the store, against `eventsourcing` and raw commits."""
     server = await start_postgres(folder / "store" / "server")
     try:
         await migrate(server.url)
@@ -107,7 +107,7 @@ async def appending(folder: Path) -> list[Line]:
 
 
 async def loading(folder: Path) -> list[Line]:
-    """A stream of 10,000 events against one of 100, loaded again and again."""
+    """Repeatedly load a stream of 10,000 events, and one of 100."""
     server = await start_postgres(folder / "long" / "server")
     try:
         await migrate(server.url)
@@ -116,7 +116,7 @@ async def loading(folder: Path) -> list[Line]:
                 await connection.execute(history_of(name, length).encode())
             async with opened(server.url) as store:
                 for name in ("long", "short"):
-                    await store.execute(offer(name))  # who meets a long stream saves a snapshot
+                    await store.execute(offer(name))  # loading a long stream saves a snapshot
             took = {}
             for name in ("long", "short"):
                 asked = [offer(name)]

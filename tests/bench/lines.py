@@ -1,4 +1,4 @@
-"""What a benchmark says: a figure, what it is measured against in the same run, and its bar."""
+"""The results of a benchmark: a figure, its baseline from the same run, and its bar."""
 
 import json
 import os
@@ -16,7 +16,7 @@ RESULTS: Final = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One bar. `bar` is for the ratio value/baseline, at least, or at most when `at_most`."""
+    """One figure. `bar` is the minimum for value / baseline, or the maximum if `at_most`."""
 
     name: str
     value: float
@@ -27,7 +27,7 @@ class Line:
 
     @property
     def ratio(self) -> float:
-        """The value over its baseline."""
+        """The value divided by its baseline."""
         return self.value / self.baseline if self.baseline else float("inf")
 
     @property
@@ -42,7 +42,7 @@ class Line:
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured."""
+    """The machine it was measured on."""
     cpu = "?"
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -57,7 +57,7 @@ def machine() -> dict[str, Any]:
 
 
 def show(lines: list[Line]) -> None:
-    """Print a table, and keep the figures as JSON."""
+    """Print a table, and save the figures as JSON."""
     table = Table(title=f"{machine()['cores']} cores, {machine()['cpu']}, Python {machine()['python']}")
     for column in ("name", "value", "baseline", "ratio", "bar", ""):
         table.add_column(column, justify="left" if column in {"name", ""} else "right", overflow="fold")

@@ -1,4 +1,4 @@
-"""A load generator for HTTP/1.1 that costs little: one protocol object per connection, on uvloop."""
+"""A cheap load generator for HTTP/1.1: one protocol object per connection, on uvloop."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Outcome:
-    """How many answers in how many seconds, by status, and each one's latency in seconds."""
+    """The number of answers by status, the duration, and each latency in seconds."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -20,13 +20,13 @@ class Outcome:
         return len(self.latencies) / self.seconds
 
     def quantile(self, share: float) -> float:
-        """A latency in milliseconds."""
+        """A quantile of the latencies, in milliseconds."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
 
 class _Caller(asyncio.Protocol):
-    """Sends the request again as soon as its answer is there (closed loop), or when told (open loop)."""
+    """Sends the request again as soon as its answer arrives (closed loop), or on demand (open loop)."""
 
     def __init__(self, request: bytes, outcome: Outcome, until: float) -> None:
         self._request = request
@@ -71,7 +71,7 @@ class _Caller(asyncio.Protocol):
             self.send()
 
     async def last_answer(self) -> None:
-        """Wait for the answer that is under way, if one is."""
+        """Wait for the pending answer, if any."""
         self._until = 0.0
         if self.busy:
             await self.done
@@ -91,7 +91,7 @@ class _Caller(asyncio.Protocol):
 
 
 async def closed_loop(port: int, request: bytes, connections: int, seconds: float) -> Outcome:
-    """As fast as it goes: each connection sends its next request when it has its answer."""
+    """As fast as possible: each connection sends its next request when it has its answer."""
     outcome = Outcome()
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ async def closed_loop(port: int, request: bytes, connections: int, seconds: floa
 
 
 async def open_loop(port: int, request: bytes, rate: float, seconds: float, connections: int = 64) -> Outcome:
-    """At a steady rate, whatever the answers do; a request waits for a free connection, which counts."""
+    """At a steady rate, independent of the answers; waiting for a free connection counts as latency."""
     outcome = Outcome()
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -128,11 +128,11 @@ async def open_loop(port: int, request: bytes, rate: float, seconds: float, conn
         for _ in range(connections):
             if sent >= due:
                 break
-            callers.rotate()  # all are used: the server closes those that idle
+            callers.rotate()  # use all of them, since the server closes idle ones
             if not callers[0].busy:
                 callers[0].send()
                 sent += 1
-        await asyncio.sleep(0.001)  # the rate's own pace: nothing is waited for
+        await asyncio.sleep(0.001)  # the pacing of the rate, not a wait for a condition
     outcome.seconds = time.perf_counter() - started
     await asyncio.gather(*(caller.last_answer() for caller in callers))
     for caller in callers:
@@ -156,7 +156,7 @@ def get(path: str, **headers: str) -> bytes:
 
 
 class Client:
-    """Keeps connections to one port; costs a tenth of what a full HTTP client does."""
+    """Keeps connections to one port; costs a tenth of a full HTTP client."""
 
     def __init__(self, port: int) -> None:
         self._port = port

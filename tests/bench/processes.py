@@ -1,4 +1,4 @@
-"""Processes of the system under load, each on the core it is given."""
+"""Processes of the system under load, each pinned to a core."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ async def running(
     core: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m arguments`, ready when its port answers; stopped on leaving."""
+    """`python -m arguments`, ready when its port answers; stopped on exit."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -56,7 +56,7 @@ async def running(
 
 
 async def finished(*arguments: str, environment: Mapping[str, str]) -> None:
-    """Run `python -m arguments` to its end, which must be a good one."""
+    """Run `python -m arguments` to completion; it must succeed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *arguments, cwd=ROOT, env={**os.environ, **environment}
     )
@@ -64,7 +64,7 @@ async def finished(*arguments: str, environment: Mapping[str, str]) -> None:
 
 
 async def output(*arguments: str) -> str:
-    """What `python -m arguments` prints; it must come to a good end."""
+    """What `python -m arguments` prints; it must succeed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
@@ -74,14 +74,14 @@ async def output(*arguments: str) -> str:
 
 
 def pin(pid: int, core: int) -> None:
-    """Keep a process on one core, where the system can."""
+    """Pin a process to one core, if the system supports it."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(pid, {core})
 
 
 @contextmanager
 def staying_on(core: int) -> Iterator[None]:
-    """Keep this process on one core meanwhile. What it starts then stays there too, for good."""
+    """Pin this process to one core meanwhile. Processes that it starts then stay there permanently."""
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     pin(0, core)
     try:

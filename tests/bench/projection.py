@@ -1,4 +1,4 @@
-"""The projection, all read models: against raw upserts of the order documents alone; rebuilt; grown large."""
+"""The projection of all read models: against raw upserts of orders only, rebuilding, and at a large size."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ BATCH: Final = 1000
 
 
 async def catching_up(folder: Path) -> list[Line]:
-    """Events a second into every read model, by one process and by two."""
+    """Events per second into every read model, with one process and with two."""
     async with servers(folder) as system:
         await drained(system.environment, EVENTS)
         raw = await raw_upserts(system.environment["MONGODB_URL"], EVENTS)
@@ -53,7 +53,7 @@ async def catching_up(folder: Path) -> list[Line]:
 
 
 async def rebuilding(folder: Path) -> list[Line]:
-    """A rebuild as an operator runs it: filled, compared with the live documents, switched to."""
+    """A rebuild as an operator runs it: fill, compare with the live documents, switch."""
     async with servers(folder) as system:
         await published(system, REBUILT)
         environment = {**system.environment, "PORT": str(free_ports(1)[0])}
@@ -65,7 +65,7 @@ async def rebuilding(folder: Path) -> list[Line]:
             await rebuild
     return [
         Line(
-            name="rebuild of 100,000 events beside the live service / catching up",
+            name="rebuild of 100,000 events alongside the live service / catching up",
             value=again,
             baseline=first,
             bar=1,
@@ -74,7 +74,7 @@ async def rebuilding(folder: Path) -> list[Line]:
 
 
 async def growing(folder: Path) -> list[Line]:
-    """The cost of an event among few orders and among many."""
+    """The cost of an event with few orders and with many."""
     async with servers(folder) as system:
         await published(system, MANY + WINDOW)
         environment = {**system.environment, "PORT": str(free_ports(1)[0])}
@@ -95,7 +95,7 @@ async def growing(folder: Path) -> list[Line]:
 
 
 async def published(system: System, count: int) -> None:
-    """So many new orders in the topic."""
+    """Publish the given number of new orders to the topic."""
     url = system.environment["POSTGRES_URL"]
     await fill(url, count, announced=True)
     environment = {**system.environment, "PORT": str(free_ports(1)[0])}
@@ -117,7 +117,7 @@ def _checkpoints(system: System, database: str) -> Any:
 
 
 async def _rate(checkpoints: Any, first: int, last: int) -> float:
-    """Events a second between those two, as soon as they are passed; from the first batch on for 0."""
+    """Events per second between the two, measured as they are passed; 0 means from the first batch."""
     begun = await _reached(checkpoints, first + 1)
     started = time.perf_counter()
     ended = await _reached(checkpoints, last)
@@ -132,15 +132,15 @@ async def _reached(checkpoints: Any, count: int) -> int:
         passed = await _passed(checkpoints)
         return passed >= count
 
-    # ten looks a second: each costs as much as some events, and coming late is a hundredth of a run
+    # ten checks per second: each costs as much as some events, and the delay is a hundredth of a run
     await eventually(there, f"{count} events are passed", 60 + count / 1000, every=0.1)
     return passed
 
 
 async def projected(system: System, database: str, instances: int) -> float:
-    """Events a second from when all instances are at work to the last, into a database of its own.
+    """Events per second, from when all instances are working to the last event, into a separate database.
 
-    Joining the group, which the first one of two may do alone, is no part of a rate.
+    Joining the group is not part of the rate; the first of two instances may do it alone.
     """
     ports = free_ports(instances)
     environment = {**system.environment, "MONGODB_DATABASE": database}
@@ -150,7 +150,7 @@ async def projected(system: System, database: str, instances: int) -> float:
     for context in contexts:
         await context.__aenter__()
     try:
-        await eventually(partial(_at_work, ports), f"{instances} are at work", 60, every=0.1)
+        await eventually(partial(_at_work, ports), f"{instances} are working", 60, every=0.1)
         return await _rate(_checkpoints(system, database), 0, EVENTS)
     finally:
         for context in contexts:
@@ -175,7 +175,7 @@ async def _passed(checkpoints: Any) -> int:
 
 
 async def raw_upserts(url: str, count: int) -> float:
-    """Order documents a second by motor's bulk upserts, indexed alike; on a majority, no transaction."""
+    """Order documents per second by motor's bulk upserts: same indexes, majority writes, no transaction."""
     orders: Any = AsyncIOMotorClient(url).bench.get_collection(
         "orders", write_concern=WriteConcern("majority", j=True)
     )
@@ -203,7 +203,7 @@ async def raw_upserts(url: str, count: int) -> float:
 
 
 def eventsourcing_projects(url: str) -> float:
-    """Events a second through the library's projection runner, both stores in PostgreSQL."""
+    """Events per second through the library's projection runner, both stores in PostgreSQL."""
     from urllib.parse import urlsplit
 
     from eventsourcing.application import Application
@@ -223,13 +223,13 @@ def eventsourcing_projects(url: str) -> float:
     }
 
     class Source(Application[Any]):
-        """Where the events come from."""
+        """The source of the events."""
 
     class View(PostgresTrackingRecorder):
-        """Only the position is kept: less than any read model does."""
+        """Stores only the position, which is less than any read model does."""
 
     class Counting(Projection[View]):
-        """Passes each event."""
+        """Skips each event."""
 
         name = "counting"
         topics = ()

@@ -1,4 +1,4 @@
-"""The read side as its users feel it: how soon an order is visible, how many can be read."""
+"""The read side as its users see it: how soon an order is visible, and how many can be read."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from tests.servers import eventually
 RATE: Final = 100
 SECONDS: Final = 8.0
 WARM_UP: Final = 15.0
-"""So long, about, the broker's Java compiles what is used, and takes the processors for it."""
+"""For about this long the broker's JVM compiles its hot code, which takes CPU time."""
 BODY: Final = orjson.dumps({"items": [{"productId": name, "quantity": 1} for name in PRODUCTS]})
 
 
@@ -91,13 +91,15 @@ async def visible(system: System, bearer: str, seconds: float) -> tuple[list[flo
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(RATE * seconds)):
             due = started + number / RATE
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))  # the orders' own pace
+            await asyncio.sleep(
+                max(0.0, due - time.perf_counter())
+            )  # the pacing of the orders, not a wait for a condition
             tasks.create_task(order())
 
     async def all_heard() -> bool:
         return len(heard) >= len(answered)
 
-    await eventually(all_heard, "every order's message")
+    await eventually(all_heard, "every order's message is received")
     listening.cancel()
     commands.close()
     queries.close()

@@ -43,7 +43,7 @@ SELECT position, stream_id, hashtext(stream_id) & 2147483647 FROM written WHERE 
 
 
 async def draining(folder: Path) -> list[Line]:
-    """Events a second through the relay."""
+    """Events per second through the relay."""
     postgres = await start_postgres(folder / "pg" / "server")
     kafka = await start_kafka(folder / "kafka" / "server")
     try:
@@ -72,14 +72,14 @@ async def draining(folder: Path) -> list[Line]:
 
 
 async def fill(url: str, count: int, *, announced: bool) -> None:
-    """Events in the store and, if announced, in the outbox."""
+    """Store events, and add them to the outbox if announced."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(FILL, {"count": count, "announced": announced})
         await connection.execute("ANALYZE events")
 
 
 async def drained(environment: dict[str, str], count: int) -> float:
-    """Events a second, from the first row gone to the last."""
+    """Events per second, from the first row deleted to the last."""
     url = environment["POSTGRES_URL"]
     await fill(url, count, announced=True)
     port = free_ports(1)[0]
@@ -89,7 +89,7 @@ async def drained(environment: dict[str, str], count: int) -> float:
     ):
         first = count
 
-        async def begun() -> bool:
+        async def started_publishing() -> bool:
             nonlocal first
             first = await _left(connection)
             return first < count
@@ -97,7 +97,7 @@ async def drained(environment: dict[str, str], count: int) -> float:
         async def done() -> bool:
             return await _left(connection) == 0
 
-        await eventually(begun, "the relay publishes", 60, every=0.005)
+        await eventually(started_publishing, "the relay publishes", 60, every=0.005)
         started = time.perf_counter()
         await eventually(done, "the outbox is empty", 600, every=0.005)
         return first / (time.perf_counter() - started)
@@ -110,7 +110,7 @@ async def _left(connection: psycopg.AsyncConnection[Any]) -> int:
 
 
 async def raw_producer(bootstrap_servers: str, count: int) -> float:
-    """The same payloads a second by aiokafka alone, idempotent, all replicas acknowledging."""
+    """The same payloads per second by aiokafka alone: idempotent, acknowledged by all replicas."""
     value = b'{"specversion":"1.0","id":"x"}'.ljust(830)
     headers = [
         ("content-type", b"application/cloudevents+json"),

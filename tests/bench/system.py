@@ -17,7 +17,7 @@ PRODUCTS = ("p1", "p2", "p3")
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where everything is; `environment` is what any process of it needs."""
+    """The system's addresses; `environment` contains what any of its processes needs."""
 
     command: int
     query: int
@@ -36,7 +36,7 @@ class System:
 
 @asynccontextmanager
 async def servers(folder: Path) -> AsyncIterator[System]:
-    """The servers, prepared: migrated, with topics."""
+    """The servers, with migrations applied and topics created."""
     async with AsyncExitStack() as stack:
         started = []
         for name, start in (("pg", start_postgres), ("mongo", start_mongodb), ("kafka", start_kafka)):
@@ -60,7 +60,7 @@ async def servers(folder: Path) -> AsyncIterator[System]:
 
 @asynccontextmanager
 async def whole(folder: Path) -> AsyncIterator[System]:
-    """Servers and processes, stocked."""
+    """Servers and processes, with products and a customer."""
     async with servers(folder) as system, AsyncExitStack() as stack:
         relay, projection = free_ports(2)
         for arguments, port in (

@@ -1,4 +1,4 @@
-"""Clients that never take no for an answer: each command is repeated until the system has decided it."""
+"""Clients that repeat each command until the system has decided it."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ _REPEATED: Final = 0.1
 
 @dataclass(slots=True)
 class Client:
-    """Somebody who changes things, at random, until it is over."""
+    """Makes random changes until the run is over."""
 
     name: str
     person: Person
@@ -32,30 +32,30 @@ class Client:
     _asked: int = 0
 
     async def shop(self) -> None:
-        """Order; then ship, cancel, both at once, or leave it. Now and then take another name."""
+        """Place orders; ship or cancel each, both concurrently, or neither. Rename now and then."""
         while not self.is_over():
             order = await self.place()
             endings = self.random.choice([(), (self._ship,), (self._cancel,), (self._ship, self._cancel)])
             _judge(order, await asyncio.gather(*(end(order) for end in endings)))
             if self.random.random() < 0.2:
                 await self.rename()
-            await asyncio.sleep(self.random.uniform(0, 0.15))  # people take their time
+            await asyncio.sleep(self.random.uniform(0, 0.15))  # think time
 
     async def sell(self) -> None:
-        """Give products other prices."""
+        """Change the prices of products."""
         while not self.is_over():
             await self.reprice(self.random.choice(list(self.ledger.products)))
-            await asyncio.sleep(self.random.uniform(0, 0.15))  # people take their time
+            await asyncio.sleep(self.random.uniform(0, 0.15))  # think time
 
     async def rename(self) -> None:
-        """Take a name that nobody had before, the first one or another."""
+        """Register with, or change to, a name that was never used before."""
         customer, name = self.person.name, f"{self.name} {self._asked}"
         body = {"name": name, "email": "somebody@example.com"}
         changes = self.ledger.customers.setdefault(customer, [])
         _accepted(await self._change("Renamed", name, changes, self.person, f"/customers/{customer}", body))
 
     async def reprice(self, product: str) -> None:
-        """Give a product a price it never had; where two events come of it, another name as well."""
+        """Set a price that the product never had, and a new name as well where a change takes two events."""
         cents = self.random.randrange(1, 10_000_000)
         price = f"{cents // 100}.{cents % 100:02}"
         body = {"name": f"Lamp {price}" if is_renamed(product) else "Lamp", "price": price}
@@ -63,14 +63,14 @@ class Client:
         _accepted(await self._change("Repriced", price, changes, self.staff, f"/products/{product}", body))
 
     async def place(self) -> Order:
-        """Order something."""
+        """Place an order."""
         products = self.random.sample(list(self.ledger.products), self.random.randint(1, 3))
         quantities = {product: self.random.randint(1, 9) for product in products}
         body = {"items": [{"productId": name, "quantity": count} for name, count in quantities.items()]}
         changes: list[Change] = []
         answer = _accepted(await self._change("OrderCreated", "", changes, self.person, "/orders", body))
         order = Order(answer.json()["orderId"], self.person.name, quantities, changes)
-        assert order.id not in self.ledger.orders, f"two orders were answered with the id {order.id}"
+        assert order.id not in self.ledger.orders, f"two orders were accepted with the id {order.id}"
         self.ledger.orders[order.id] = order
         return order
 
@@ -88,7 +88,7 @@ class Client:
     async def _change(
         self, type_: str, value: str, changes: list[Change], who: Person, path: str, body: object
     ) -> httpx.Response:
-        """Command until it is decided, and note it if it is accepted."""
+        """Send the command until it is decided, and record it if it is accepted."""
         method = "POST" if path.startswith("/orders") else "PUT"
         self._asked += 1
         key, sent_at = f"{self.name}-{self._asked}", time.time()
@@ -104,7 +104,7 @@ class Client:
 
 
 def is_renamed(product: str) -> bool:
-    """Whether a change of that product's price comes with another name, two events of one command."""
+    """Whether a price change of that product also renames it: two events from one command."""
     return product.endswith("-renamed")
 
 
@@ -119,7 +119,7 @@ async def _decided(who: Person, method: str, path: str, body: object, key: str) 
             if answer.status_code < 500 and answer.json().get("code") not in _UNDECIDED:
                 return answer
             last = answer.text
-        await asyncio.sleep(0.1)  # a client's pause between two tries, within the deadline above
+        await asyncio.sleep(0.1)  # a client's pause between two attempts, within the deadline above
     raise AssertionError(f"{method} {path}, key {key}, was not decided in {_LONGEST_SECONDS} s: {last}")
 
 
@@ -129,10 +129,10 @@ def _accepted(answer: httpx.Response) -> httpx.Response:
 
 
 def _judge(order: Order, answers: list[httpx.Response]) -> None:
-    """One of those that wanted to end an order did, and the other one was told who."""
-    told = [(answer.status_code, answer.text) for answer in answers]
-    assert len(order.changes) == 1 + bool(answers), f"order {order.id} has {order.changes}: {told}"
+    """Exactly one of the commands that close an order succeeded, and the other was told which."""
+    outcomes = [(answer.status_code, answer.text) for answer in answers]
+    assert len(order.changes) == 1 + bool(answers), f"order {order.id} has {order.changes}: {outcomes}"
     for answer in answers:
         if answer.status_code != 202:
             status = STATUSES[order.changes[1].type]
-            assert (answer.status_code, answer.json()["currentStatus"]) == (409, status), told
+            assert (answer.status_code, answer.json()["currentStatus"]) == (409, status), outcomes

@@ -1,4 +1,4 @@
-"""What holds in the end, whatever befell the processes."""
+"""Invariants that hold in the end, whatever happened to the processes."""
 
 import asyncio
 from collections import Counter
@@ -22,11 +22,11 @@ Document = dict[str, Any]
 async def orders_are_as_answered(
     staff: Person, buyers: Iterable[Person], ledger: Ledger
 ) -> Sequence[Document]:
-    """Every order that was accepted is there once, as it was answered, and no other; their documents."""
+    """Check that exactly the accepted orders exist, once each and as answered; return their documents."""
     for reader in (staff, *buyers):
         read = Counter(order["id"] for order in await walked(reader, "/orders"))
         asked = Counter(order.id for order in ledger.of(None if reader is staff else reader.name))
-        assert read == asked, f"{reader.name}: lost {asked - read}, unasked for or twice {read - asked}"
+        assert read == asked, f"{reader.name}: lost {asked - read}, unexpected or duplicated {read - asked}"
     documents = await walked(staff, "/orders")
     limit = asyncio.Semaphore(_AT_ONCE)
 
@@ -61,15 +61,15 @@ def _agrees(document: Document, order: Order, ledger: Ledger) -> None:
     total = sum(Decimal(item["price"]) * item["quantity"] for item in items)
     _same(f"the total of {order.id}", Decimal(document["total"]), total)
     created = order.changes[0]
-    for item in items:  # its price was the product's at a moment between asking and being answered
+    for item in items:  # its price was the product's at some moment between request and answer
         prices = ledger.products[item["productId"]]
         known = max(it.version for it in prices if it.answered_at < created.sent_at)
         then = [it.value for it in prices if it.version >= known and it.sent_at < created.answered_at]
-        assert item["price"] in then, f"order {order.id}: {item}, the price then was one of {then}"
+        assert item["price"] in then, f"order {order.id}: {item}, the price at the time was one of {then}"
 
 
 async def figures_agree(staff: Person, ledger: Ledger, orders: Sequence[Document]) -> None:
-    """Summaries, products and daily sales say what the orders say, and have what was set last."""
+    """Check that summaries, products and daily sales agree with the orders and the last changes."""
     for customer, changes in ledger.customers.items():
         own = [order for order in orders if order["customerId"] == customer]
         statuses = Counter(order["status"] for order in own)
@@ -110,18 +110,18 @@ def _worth(orders: Iterable[Document]) -> str:
 
 
 def _counted(stream: str, changes: Sequence[Change], step: int) -> int:
-    """The version after all changes, each of which happened once: answered were 1, 1 + step, and so on."""
+    """The version after all changes; each happened once, so the answers were 1, 1 + step, and so on."""
     versions = sorted(change.version for change in changes)
     _same(f"versions of {stream}", versions, [1 + step * place for place in range(len(changes))])
     return versions[-1]
 
 
 def _same(what: str, read: object, expected: object) -> None:
-    assert read == expected, f"{what}: read is {read}, answered was {expected}"
+    assert read == expected, f"{what}: read {read}, but the answers say {expected}"
 
 
 async def topics_hold_the_store(system: System, published: set[Event]) -> None:
-    """Everything committed is published, nothing else is, and nothing is left to be published."""
+    """Check that exactly the committed events are published and the outbox is empty."""
     async with await psycopg.AsyncConnection.connect(system.endpoints["postgres"]) as connection:
         left = await (await connection.execute("SELECT * FROM outbox")).fetchall()
         rows = await connection.execute("SELECT event_id::text, stream_id, version FROM events")

@@ -1,4 +1,4 @@
-"""What was asked for, and what was answered: all that the system has to show in the end."""
+"""The accepted commands: everything that the system must show in the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Order:
     changes: list[Change]
 
     def version(self, before: float) -> int:
-        """The highest version that was answered before some moment."""
+        """The highest version that was acknowledged before a given moment."""
         return max((it.version for it in self.changes if it.answered_at < before), default=0)
 
 
@@ -41,10 +41,10 @@ class Ledger:
     products: dict[str, list[Change]] = field(default_factory=dict)
 
     def of(self, customer: str | None) -> list[Order]:
-        """A customer's orders, or all."""
+        """A customer's orders, or all orders."""
         return [order for order in self.orders.values() if customer in (None, order.customer)]
 
 
 def latest(changes: Sequence[Change]) -> Change:
-    """The change that counts in the end."""
+    """The change with the highest version."""
     return max(changes, key=lambda change: change.version)

@@ -1,4 +1,4 @@
-"""Those who listen: over both kinds of live streams, coming back all the time, and at the topics."""
+"""Listeners: on both kinds of live streams, reconnecting all the time, and on the topics."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Event = tuple[str, str, int]
 
 
 class Listener:
-    """Follows live messages, and goes away and comes back with its cursor."""
+    """Follows live messages, and keeps disconnecting and resuming with its cursor."""
 
     def __init__(self, person: Person, random: Random, over: str) -> None:
         self.name = f"{person.name} at {over}"
@@ -37,36 +37,36 @@ class Listener:
     async def run(self) -> None:
         """Listen until cancelled."""
         while True:
-            seconds, begun = self._random.uniform(0.2, 6.0), False
+            seconds, started = self._random.uniform(0.2, 6.0), False
             try:
                 async with asyncio.timeout(seconds), aclosing(self._messages()) as messages:
                     async for message in messages:
-                        self._take(message) if begun else self._begin(message)
-                        begun = True
+                        self._take(message) if started else self._begin(message)
+                        started = True
             except (TimeoutError, OSError, httpx.TransportError, WebSocketException):
                 pass
             await asyncio.sleep(0.1)  # a client's pause before it connects again
 
     def missing(self, ledger: Ledger) -> list[str]:
-        """What it was not told, and what it should not have been told."""
+        """The messages that it did not receive, and those that it should not have received."""
         expected = {
             order.id: [change.type for change in sorted(order.changes, key=lambda it: it.version)]
             for order in ledger.of(None if self._person.roles else self._person.name)
         }
         return [
-            f"{self.name}: order {order} is {expected.get(order)}, told was {self._seen.get(order)}"
+            f"{self.name}: order {order} is {expected.get(order)}, but received {self._seen.get(order)}"
             for order in expected.keys() | self._seen.keys()
             if expected.get(order) != self._seen.get(order)
         ]
 
     def _begin(self, message: dict[str, Any]) -> None:
-        assert message["type"] == "ready", f"{self.name} was told {message} for cursor {self._cursor}"
-        assert self._cursor in (None, message["id"]), f"{self.name} begins elsewhere than at its cursor"
+        assert message["type"] == "ready", f"{self.name} received {message} for cursor {self._cursor}"
+        assert self._cursor in (None, message["id"]), f"{self.name} starts somewhere other than its cursor"
         self._cursor = message["id"]
         self.listens.set()
 
     def _take(self, message: dict[str, Any]) -> None:
-        assert "order" in message, f"{self.name} was told {message} after {self._cursor}"
+        assert "order" in message, f"{self.name} received {message} after {self._cursor}"
         order, version = message["order"]["id"], message["order"]["version"]
         self._seen[order].append(message["type"])
         types = self._seen[order]
@@ -107,7 +107,7 @@ class Listener:
 
 
 class TopicReader:
-    """Another team: reads all topics from their beginning, and drops repeats by id."""
+    """Another team's consumer: reads all topics from their beginning and drops repeats by id."""
 
     def __init__(self, servers: str) -> None:
         self.events: set[Event] = set()
@@ -131,12 +131,12 @@ class TopicReader:
             await self._consumer.stop()
 
     async def is_through(self) -> bool:
-        """Whether it has read all that stands in the topics now."""
+        """Whether it has read everything currently in the topics."""
         ends = await self._consumer.end_offsets(_places())
         return all([await self._consumer.position(place) == end for place, end in ends.items()])
 
     async def dead_letters(self) -> int:
-        """How many events were given up on."""
+        """How many events became dead letters."""
         places = [TopicPartition(dead_letters(place.topic), place.partition) for place in _places()]
         return sum((await self._consumer.end_offsets(places)).values())
 

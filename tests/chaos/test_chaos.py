@@ -1,4 +1,4 @@
-"""The whole system under load while its processes are killed and frozen by chance.
+"""The whole system under load while its processes are randomly killed and frozen.
 
 CHAOS_SECONDS=300 CHAOS_SEED=7 .venv/bin/pytest tests/chaos -s
 """
@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.chaos.clients import Client
-from tests.chaos.faults import befall
+from tests.chaos.faults import inject_faults
 from tests.chaos.invariants import figures_agree, orders_are_as_answered, topics_hold_the_store
 from tests.chaos.ledger import Ledger
 from tests.chaos.listeners import Listener, TopicReader
@@ -40,7 +40,7 @@ _SETTLE_SECONDS: Final = 90.0
 
 @pytest.mark.end_to_end
 @pytest.mark.timeout(SECONDS + 400)
-async def test_nothing_is_lost_doubled_or_invented(tmp_path: Path) -> None:
+async def test_nothing_is_lost_duplicated_or_invented(tmp_path: Path) -> None:
     print(f"\nCHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:.0f}")
     limits = httpx.Limits(max_connections=None)
     with started() as system:
@@ -82,20 +82,20 @@ async def _chaos(system: System, http: httpx.AsyncClient) -> None:
             await asyncio.wait_for(listener.listens.wait(), _SETTLE_SECONDS)
         await clients[0].place()
         async with asyncio.TaskGroup() as group:
-            group.create_task(befall(system, _random("faults"), is_over))
+            group.create_task(inject_faults(system, _random("faults"), is_over))
             group.create_task(watch_freshness(staff, ledger, _random("reader"), is_over))
             group.create_task(clients[0].sell())
             for client in clients:
                 group.create_task(client.shop())
-        print(f"{len(ledger.orders)} orders; what holds in the end?")
+        print(f"{len(ledger.orders)} orders; checking the invariants")
         await _settled(staff, ledger, listeners, topics)
         await figures_agree(staff, ledger, await orders_are_as_answered(staff, buyers, ledger))
         await topics_hold_the_store(system, topics.events)
-        assert await topics.dead_letters() == 0, "events were given up on"
+        assert await topics.dead_letters() == 0, "there are dead letters"
 
 
 async def _settled(staff: Person, ledger: Ledger, listeners: Sequence[Listener], topics: TopicReader) -> None:
-    """Wait until everything has been told to everybody, by what each of them says."""
+    """Wait until every document, listener and topic reader is up to date."""
     last_answer = time.time()
 
     async def is_fresh() -> bool:
@@ -105,12 +105,12 @@ async def _settled(staff: Person, ledger: Ledger, listeners: Sequence[Listener],
     def missing() -> str:
         return "\n".join(line for listener in listeners for line in listener.missing(ledger))
 
-    async def all_were_told() -> bool:
+    async def all_received() -> bool:
         return not missing()
 
-    await eventually(is_fresh, "the documents are up to date, and say so", _SETTLE_SECONDS)
+    await eventually(is_fresh, "the documents report that they are up to date", _SETTLE_SECONDS)
     try:
-        await eventually(all_were_told, "all listeners were told everything", _SETTLE_SECONDS, every=0.5)
+        await eventually(all_received, "all listeners have received everything", _SETTLE_SECONDS, every=0.5)
     except AssertionError as late:
         raise AssertionError(f"{late}:\n{missing()}") from None
     await eventually(topics.is_through, "the topics are read to their end", _SETTLE_SECONDS)
@@ -118,7 +118,7 @@ async def _settled(staff: Person, ledger: Ledger, listeners: Sequence[Listener],
 
 @asynccontextmanager
 async def _running(*background: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """These run meanwhile; if one of them fails, all does."""
+    """Run these in the background; if one of them fails, the whole run fails."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(it) for it in background]
         yield
@@ -133,5 +133,5 @@ def _first(failure: Exception) -> Exception:
 
 
 def _random(*what: object) -> Random:
-    """Chance that depends on the seed and on whose it is only."""
+    """A random generator that depends only on the seed and the owner's name."""
     return Random(f"{SEED} {what}")

@@ -1,4 +1,4 @@
-"""The compose cluster, under a project name of its own on free ports, taken down with its data."""
+"""The compose cluster, with its own project name and free ports, removed with its data."""
 
 import json
 import os
@@ -29,9 +29,9 @@ IMAGES_OF_OURS: Final = {
     **{f"orders-{target}": ("deploy/Dockerfile", target) for target in ("command", "projection", "query")},
     "orders-tests": ("tests/cluster/Dockerfile", ""),
 }
-"""By name the file that each is built from, and the target there."""
+"""The Dockerfile and target of each image, by name."""
 TESTS: Final = "tests/cluster/compose.tests.yml"
-"""What brings the end-to-end tests onto the cluster's networks."""
+"""The overlay that runs the end-to-end tests on the cluster's networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Cluster:
     environment: dict[str, str]
 
     def compose(self, *arguments: str, seconds: float = 300, check: bool = True) -> str:
-        """`docker compose ...`; what it prints. Fails the test, with the output, when it fails."""
+        """Run `docker compose ...` and return its output; a failure fails the test with the output."""
         done = subprocess.run(
             ["docker", "compose", "-p", self.project, *arguments],
             cwd=ROOT,
@@ -57,7 +57,7 @@ class Cluster:
         return done.stdout
 
     def up(self, **scale: int) -> None:
-        """Everything up and healthy, so many replicas of each service."""
+        """Start everything with the given number of replicas, and wait until it is healthy."""
         wanted = [part for name, count in scale.items() for part in ("--scale", f"{name}={count}")]
         self.compose("up", "--no-build", "--wait", *wanted)
 
@@ -66,18 +66,18 @@ class Cluster:
         return self.compose("ps", "-q", service).split()
 
     def inspected(self) -> list[dict[str, Any]]:
-        """All containers of the project, those of jobs that have ended too, as the engine knows them."""
+        """`docker inspect` of all containers of the project, including finished jobs."""
         found: list[dict[str, Any]] = json.loads(docker("inspect", *self.compose("ps", "-aq").split()))
         return found
 
     def samples(self, container: str) -> list[Sample]:
-        """What one of our processes answers to `/metrics`, which the edge does not pass."""
+        """The metrics of one of our processes; the edge does not forward `/metrics`."""
         ask = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:8000/metrics').read().decode())"
         families = text_string_to_metric_families(docker("exec", container, "python", "-c", ask))
         return [sample for family in families for sample in family.samples]
 
     def kill(self, container: str) -> None:
-        """End its process from outside: `docker kill` would suppress the restart policy."""
+        """Kill its process from outside, because `docker kill` would suppress the restart policy."""
         pid = docker("inspect", "--format", "{{.State.Pid}}", container).strip()
         os.kill(int(pid), 9)
 
@@ -93,7 +93,7 @@ class Cluster:
 
 
 def docker(*arguments: str, seconds: float = 600) -> str:
-    """`docker ...`; what it prints."""
+    """Run `docker ...` and return its output."""
     done = subprocess.run(
         ["docker", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
@@ -109,12 +109,12 @@ def _answers(*command: str) -> bool:
 
 
 def require_engine() -> None:
-    """An engine and the base images, or a skip that says why not."""
+    """Skip the test unless an engine and the base images are available."""
     if not (_answers("docker", "info") and _answers("docker", "compose", "version")):
         if not STANDIN.exists():
-            pytest.skip("no Docker engine answers here")
+            pytest.skip("no Docker engine is running here")
         if subprocess.run([str(STANDIN / "engine")], timeout=600, check=False).returncode != 0:
-            pytest.skip("no Docker engine answers here, and none can be started")
+            pytest.skip("no Docker engine is running here, and none can be started")
     if not _answers("docker", "image", "inspect", *IMAGES):
         if all(_answers("docker", "pull", "-q", image) for image in IMAGES):
             return
@@ -124,7 +124,7 @@ def require_engine() -> None:
 
 
 def build_images() -> None:
-    """Our own images. BuildKit is asked directly: compose needs a plugin for it that not every engine has."""
+    """Build our images. Calls BuildKit directly, since compose needs a plugin that not every engine has."""
     for name, (dockerfile, target) in IMAGES_OF_OURS.items():
         done = subprocess.run(
             [
@@ -143,9 +143,9 @@ def build_images() -> None:
 
 @contextmanager
 def running(session: pytest.Session, *overlays: str, **settings: str) -> Iterator[Cluster]:
-    """A cluster of `docker-compose.yml` and `overlays`, told these settings too.
+    """A cluster of `docker-compose.yml` and `overlays` with these additional settings.
 
-    Its logs are kept when a test fails meanwhile.
+    Its logs are saved if a test fails.
     """
     files = {"COMPOSE_FILE": os.pathsep.join(["docker-compose.yml", *overlays])}
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))

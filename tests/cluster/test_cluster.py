@@ -1,4 +1,4 @@
-"""`docker compose up`: the real cluster, driven by its users, scaled, and hit while it works."""
+"""`docker compose up`: the real cluster in use, scaled, and with containers killed under load."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ OURS: Final = {"migrate", "topics", "command", "relay", "projection", "query"}
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """The whole system as containers."""
+    """The whole system in containers."""
     require_engine()
     build_images()
     with running(request.session) as cluster:
@@ -35,13 +35,13 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture
 def system(cluster: Cluster, tmp_path: Path) -> System:
-    """The same, as the end-to-end tests know it."""
+    """The same cluster as a `System` of the end-to-end tests."""
     endpoints = json.loads(cluster.endpoints(tmp_path).read_text())
     return System(endpoints, cluster.environment["JWT_SECRET"], None)
 
 
 @pytest.mark.parametrize("overlay", ["compose.ha.yml", "compose.secure.yml"])
-def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
+def test_compose_requires_the_secrets_that_make_env_writes(
     overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_engine()
@@ -50,7 +50,7 @@ def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
     (tmp_path / "empty").touch()
     environment.main()
     values = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
-    # what the caller's environment says, empty under make, would go before the file
+    # the environment, where make exports empty values, would take precedence over the file
     around = {name: value for name, value in os.environ.items() if name not in values}
 
     def config(file: str) -> subprocess.CompletedProcess[str]:
@@ -68,10 +68,10 @@ def test_compose_asks_for_the_secrets_and_reads_what_make_env_wrote(
     refused = config("empty")
     assert refused.returncode != 0
     assert "run make env" in refused.stderr
-    told = json.loads(config(".env").stdout)["services"]
-    assert told["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
+    services = json.loads(config(".env").stdout)["services"]
+    assert services["query"]["environment"]["JWT_SECRET"] == values["JWT_SECRET"]
     if overlay == "compose.secure.yml":
-        assert values["KAFKA_TLS_KEY"] in told["kafka"]["environment"].values()
+        assert values["KAFKA_TLS_KEY"] in services["kafka"]["environment"].values()
 
 
 PACKAGES = """
@@ -83,11 +83,11 @@ print(*(each.name for each in distributions(path=[get_path("purelib")])))
 
 @pytest.mark.parametrize("service", ["command", "projection", "query"])
 @pytest.mark.usefixtures("cluster")
-def test_an_image_holds_the_locked_packages_of_its_service_and_no_other(service: str) -> None:
+def test_an_image_contains_exactly_the_locked_packages_of_its_service(service: str) -> None:
     lines = (ROOT / "deploy" / "locks" / f"{service}.txt").read_text().splitlines()
     locked = {canonicalize_name(line.partition("==")[0]): ";" in line for line in lines if line[:1].isalpha()}
-    said = docker("run", "--rm", "--entrypoint", "python", f"orders-{service}", "-c", PACKAGES)
-    found = {canonicalize_name(name) for name in said.split()}
+    output = docker("run", "--rm", "--entrypoint", "python", f"orders-{service}", "-c", PACKAGES)
+    found = {canonicalize_name(name) for name in output.split()}
     assert found <= locked.keys()
     assert {name for name in locked.keys() - found if not locked[name]} == set()
 
@@ -101,7 +101,7 @@ def test_a_second_up_changes_nothing(cluster: Cluster) -> None:
     assert running() == before
 
 
-async def test_no_process_is_root_or_unbounded_and_only_loopback_is_published(cluster: Cluster) -> None:
+async def test_containers_are_unprivileged_and_limited_and_publish_only_on_loopback(cluster: Cluster) -> None:
     published = {}
     for container in cluster.inspected():
         service = container["Config"]["Labels"]["com.docker.compose.service"]
@@ -113,12 +113,12 @@ async def test_no_process_is_root_or_unbounded_and_only_loopback_is_published(cl
             assert host["CapDrop"] == ["ALL"], service
         if container["State"]["Running"]:
 
-            async def nobody_is_root(container_id: str = container["Id"]) -> bool:
+            async def none_is_root(container_id: str = container["Id"]) -> bool:
                 users = docker("top", container_id, "-eo", "uid,pid").splitlines()[1:]
                 return users != [] and all(line.split()[0] != "0" for line in users)
 
-            # the images of the servers begin as root, and so does each look at their health, for a moment
-            await eventually(nobody_is_root, f"nobody in {service} is root", 30, every=0.5)
+            # the server images start as root, and so, briefly, does each of their health checks
+            await eventually(none_is_root, f"no process in {service} is root", 30, every=0.5)
         else:
             assert container["State"]["ExitCode"] == 0, service
             assert container["Config"]["User"] not in {"", "0", "root"}, service
@@ -129,14 +129,14 @@ async def test_no_process_is_root_or_unbounded_and_only_loopback_is_published(cl
     assert published == {"edge": 2, "kafka": 1}
 
 
-def test_the_end_to_end_tests_pass_from_inside_of_its_networks(cluster: Cluster) -> None:
+def test_the_end_to_end_tests_pass_inside_the_clusters_networks(cluster: Cluster) -> None:
     files = ("-f", "docker-compose.yml", "-f", TESTS)
-    said = cluster.compose(*files, "run", "--rm", "--no-deps", "-T", "tests")
-    assert " passed" in said
-    assert "where its Kafka is" not in said, "the example consumer was tried too"
+    output = cluster.compose(*files, "run", "--rm", "--no-deps", "-T", "tests")
+    assert " passed" in output
+    assert "where its Kafka is" not in output, "the example consumer was skipped"
 
 
-async def test_the_edge_passes_what_waits_and_streams_and_nothing_of_the_operators(
+async def test_the_edge_passes_long_requests_and_streams_but_no_operator_paths(
     cluster: Cluster, system: System
 ) -> None:
     async with httpx.AsyncClient(timeout=60) as http:
@@ -155,8 +155,8 @@ async def test_the_edge_passes_what_waits_and_streams_and_nothing_of_the_operato
         assert json.loads(await socket.recv())["type"] == "ready"
 
 
-async def said_by_the_edge(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """The status, headers and problem that a request which no client would send is answered with."""
+async def edge_answer(url: str, request: bytes) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """The status, headers and problem in the answer to raw bytes that no client would send."""
     where = httpx.URL(url)
     reader, writer = await asyncio.open_connection(where.host, where.port)
     writer.write(request)
@@ -181,25 +181,25 @@ async def said_by_the_edge(url: str, request: bytes) -> tuple[int, dict[str, str
     ],
     ids=["400", "408", "501"],
 )
-async def test_what_the_edge_itself_cannot_read_is_a_problem_as_everywhere(
+async def test_the_edge_answers_malformed_requests_with_problems(
     system: System, request_bytes: bytes, status: int, code: str
 ) -> None:
     version = docker("run", "--rm", "--entrypoint", "haproxy", "haproxy:3.2", "-v").split()[2]
     if tuple(map(int, version.partition("-")[0].split("."))) < (3, 2, 4):
-        pytest.skip(f"HAProxy {version} says what it cannot parse in words of its own")
-    told, headers, problem = await said_by_the_edge(system.command_url, request_bytes)
-    assert (told, problem["status"], problem["code"]) == (status, status, code)
+        pytest.skip(f"HAProxy {version} answers malformed requests with its own error page")
+    answered, headers, problem = await edge_answer(system.command_url, request_bytes)
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
     assert headers["content-type"] == "application/problem+json"
     assert headers["x-request-id"]
 
 
-async def test_without_a_replica_the_edge_says_so_as_a_service_would(
+async def test_the_edge_answers_like_a_service_when_no_replica_is_available(
     cluster: Cluster, system: System
 ) -> None:
     await asyncio.to_thread(cluster.compose, "stop", "query")
     try:
         async with httpx.AsyncClient() as http:
-            for given, kept in (("mine", True), ("not a sane one", False)):
+            for given, kept in (("mine", True), ("not a valid one", False)):
                 answer = await http.get(f"{system.query_url}/orders", headers={"X-Request-Id": given})
                 assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
                 assert answer.headers["content-type"] == "application/problem+json"
@@ -211,7 +211,7 @@ async def test_without_a_replica_the_edge_says_so_as_a_service_would(
 
 
 async def ordering(buyer: Person, lamp: str, placed: list[str], stopping: asyncio.Event) -> None:
-    """Order until told to stop; a refused or broken request is repeated with its key."""
+    """Place orders until stopped; a refused or broken request is repeated with its key."""
     number = 0
     body = {"items": [{"productId": lamp, "quantity": 1}]}
     while not stopping.is_set():
@@ -246,14 +246,14 @@ SHARES = {
     "projection": ("projection_events_total", {"topic": "orders"}),
     "relay": ("relay_published_total", {"topic": "orders"}),
 }
-"""The figure by which each replica shows that it works."""
+"""The metric that shows how much each replica has done."""
 
 
 SCALED: Final = {"command": 2, "projection": 3, "query": 2, "relay": 2}
 
 
 def shares(cluster: Cluster, service: str) -> list[float]:
-    """What each replica of a service has done so far."""
+    """How much each replica of a service has done so far."""
     name, labels = SHARES[service]
     return [
         sum(
@@ -274,10 +274,10 @@ async def all_take_their_share(cluster: Cluster, buyer: Person) -> None:
             done = await asyncio.to_thread(shares, cluster, service)
             return len(done) == SCALED[service] and all(done)
 
-        await eventually(shared, f"each replica of {service} takes its share", 60, every=0.5)
+        await eventually(shared, f"each replica of {service} does its share", 60, every=0.5)
 
 
-async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
+async def test_no_order_is_lost_or_duplicated_when_containers_are_killed_under_load(
     cluster: Cluster, system: System
 ) -> None:
     await asyncio.to_thread(lambda: cluster.up(**SCALED))
@@ -305,7 +305,7 @@ async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
         async def recovered() -> bool:
             return len(placed) >= wanted
 
-        await eventually(recovered, "orders are accepted after everything was killed once", 180)
+        await eventually(recovered, "orders are accepted after every service was killed once", 180)
         stopping.set()
         await load
 
@@ -318,7 +318,7 @@ async def test_replicas_come_and_go_under_load_and_every_order_is_there_once(
         await eventually(all_there, f"{len(placed)} orders are readable, once each", 120, every=0.5)
 
 
-async def test_it_stops_in_order_though_a_stream_stands_and_starts_again_on_its_old_volumes(
+async def test_the_cluster_stops_gracefully_despite_a_stream_and_restarts_with_its_data(
     cluster: Cluster, system: System
 ) -> None:
     async with httpx.AsyncClient(timeout=60) as http:
@@ -332,7 +332,7 @@ async def test_it_stops_in_order_though_a_stream_stands_and_starts_again_on_its_
             container["Config"]["Labels"]["com.docker.compose.service"]: container["State"]["ExitCode"]
             for container in await asyncio.to_thread(cluster.inspected)
         }
-        # 143: told to by SIGTERM, as the JVM says it
+        # 143 is how the JVM reports SIGTERM
         assert {name: status for name, status in ended.items() if status not in {0, 143}} == {}
         await asyncio.to_thread(cluster.compose, "down")
         await asyncio.to_thread(cluster.up)

@@ -1,4 +1,4 @@
-"""The edge before services that break off in the middle of a request."""
+"""The edge in front of services that break off in the middle of a request."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ async def main():
 
 asyncio.run(main())
 """
-"""A service that is ready, takes a whole request, notes its id, and ends the connection in some bad way."""
+"""A ready service that reads a whole request, logs its id, and ends the connection in some bad way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class Broken:
     services: tuple[str, ...]
 
     def received(self, request_id: str) -> int:
-        """How often the services together were sent a request."""
+        """How often a request reached any of the services."""
         return sum(docker("logs", service).split().count(request_id) for service in self.services)
 
 
 @pytest_asyncio.fixture(scope="module")
 async def broken() -> AsyncIterator[Broken]:
-    """The cluster's own edge before two command services that break off."""
+    """The cluster's edge in front of two command services that break off."""
     require_engine()
     build_images()
     name = f"orders-edge-{uuid4().hex[:8]}"
@@ -96,9 +96,9 @@ async def broken() -> AsyncIterator[Broken]:
 
 @pytest.mark.parametrize("way", ["closes", "resets", "garbles", "halts"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
-async def test_the_edge_sends_no_request_twice(broken: Broken, method: str, way: str) -> None:
+async def test_the_edge_never_retries_a_request(broken: Broken, method: str, way: str) -> None:
     async def sent(http: httpx.AsyncClient) -> str:
-        """Its id. A connection's first request gets an answer that keeps the contract."""
+        """Send a connection's first request, check that its answer keeps the contract, and return its id."""
         request_id = uuid4().hex
         body = None if method == "GET" else b'{"items":[]}'
         headers = {"X-Request-Id": request_id, "Content-Type": "application/json"}
@@ -114,8 +114,8 @@ async def test_the_edge_sends_no_request_twice(broken: Broken, method: str, way:
 
 
 @pytest.mark.parametrize("way", ["closes", "resets"])
-async def test_the_edge_leaves_a_repeat_on_a_kept_connection_to_the_caller(broken: Broken, way: str) -> None:
-    """HAProxy then closes as the service did, so that the caller sees what it would see without an edge."""
+async def test_the_edge_leaves_retries_on_a_reused_connection_to_the_caller(broken: Broken, way: str) -> None:
+    """HAProxy closes as the service did, so the caller sees what it would see without an edge."""
     async with httpx.AsyncClient(base_url=broken.url, timeout=30) as http:
         assert (await http.get("/orders/answers")).status_code == 200
         request_id = uuid4().hex

@@ -29,18 +29,18 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 def mongosh(cluster: Cluster, member: str, script: str) -> str:
-    """What a script prints on a member."""
+    """Run a script on a member and return its output."""
     url = f"mongodb://orders:{cluster.environment['MONGODB_PASSWORD']}@localhost:27017/?directConnection=true"
     return cluster.compose("exec", "-T", member, "mongosh", "--quiet", url, "--eval", script).strip()
 
 
 def primary(cluster: Cluster) -> str:
-    """The service that is the primary now; empty while there is none."""
+    """The service that is currently the primary; empty while there is none."""
     name = mongosh(cluster, "mongodb", "print(db.hello().primary ?? '')")
     return name.partition(":")[0]
 
 
-def test_every_topic_has_three_replicas_of_which_two_must_have_what_is_acknowledged(cluster: Cluster) -> None:
+def test_every_topic_has_three_replicas_and_two_must_be_in_sync(cluster: Cluster) -> None:
     described = cluster.compose("exec", "-T", "kafka", *TOPICS.split())
     headers = [line for line in described.splitlines() if line.startswith("Topic:")]
     ours = [line for line in headers if line.split()[1] in {"orders", "customers", "products", "heartbeats"}]
@@ -50,7 +50,9 @@ def test_every_topic_has_three_replicas_of_which_two_must_have_what_is_acknowled
         assert "min.insync.replicas=2" in line
 
 
-async def test_servers_go_under_load_and_every_order_is_there_once(cluster: Cluster, tmp_path: Path) -> None:
+async def test_no_order_is_lost_or_duplicated_when_servers_fail_under_load(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     system = System(
         json.loads(cluster.endpoints(tmp_path).read_text()), cluster.environment["JWT_SECRET"], None
     )

@@ -1,6 +1,6 @@
-"""`--profile observability`: Prometheus finds every replica and answers every query that is drawn or alarms.
+"""`--profile observability`: Prometheus finds every replica and answers every panel and alert query.
 
-Grafana and Jaeger only draw what is asked here; their images are not needed for it.
+Grafana and Jaeger only display what is queried here, so their images are not needed.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     require_engine()
     build_images()
     with running(request.session) as cluster:
-        assert cluster.containers("prometheus") == [], "nothing of the profile starts without it"
+        assert cluster.containers("prometheus") == [], "services of the profile start without it"
         cluster.up(**REPLICAS)
         cluster.compose(
             "--profile", "observability", "up", "--no-build", "--no-recreate", "--wait", "prometheus"
@@ -50,7 +50,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 def ask(cluster: Cluster, *queries: str) -> dict[str, Samples]:
-    """What Prometheus answers now, asked from inside the cluster: it is not published."""
+    """Query Prometheus from inside the cluster, because its port is not published."""
     asked = ("exec", "-T", "command", "python", "-S", "-c", _ASKING, json.dumps(queries))
     return {
         query: [(row["metric"], float(row["value"][1])) for row in rows]
@@ -58,7 +58,7 @@ def ask(cluster: Cluster, *queries: str) -> dict[str, Samples]:
     }
 
 
-async def test_every_replica_is_found_and_every_query_has_an_answer(cluster: Cluster) -> None:
+async def test_every_replica_is_found_and_every_query_returns_data(cluster: Cluster) -> None:
     async def all_found() -> bool:
         rows = (await asyncio.to_thread(ask, cluster, "orders:replicas_up"))["orders:replicas_up"]
         return {labels["job"]: int(value) for labels, value in rows} == REPLICAS
@@ -95,7 +95,7 @@ async def test_every_replica_is_found_and_every_query_has_an_answer(cluster: Clu
             await load
 
 
-async def test_nothing_is_alarming_until_a_process_is_gone(cluster: Cluster) -> None:
+async def test_no_alert_fires_until_a_process_stops(cluster: Cluster) -> None:
     firing = 'ALERTS{alertstate="firing"}'
     assert ask(cluster, firing)[firing] == []
     cluster.compose("stop", "query")
@@ -104,4 +104,4 @@ async def test_nothing_is_alarming_until_a_process_is_gone(cluster: Cluster) -> 
         rows = (await asyncio.to_thread(ask, cluster, firing))[firing]
         return any(labels["alertname"] == "ProcessDown" and labels["job"] == "query" for labels, _ in rows)
 
-    await eventually(alarmed, "the missing process is alarming", 120, every=1)
+    await eventually(alarmed, "an alert fires for the missing process", 120, every=1)

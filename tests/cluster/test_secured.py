@@ -1,4 +1,4 @@
-"""`deploy/compose.secure.yml`: all works as before, and Kafka lets in who it knows, for what it needs."""
+"""`deploy/compose.secure.yml`: everything works, and Kafka grants known users only what they need."""
 
 import json
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ from tests.cluster.compose import Cluster, build_images, require_engine, running
 from tests.end_to_end.conftest import System
 from tests.end_to_end.shop import customer, staff
 from tests.end_to_end.test_journey import journey
-from tests.secured import Access, read, turned_away, write
+from tests.secured import Access, read, refusal, write
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the certificate is, which clients have to trust."""
+    """The path of the CA certificate that clients have to trust."""
     return tmp_path_factory.mktemp("secured") / "certificates" / "kafka-ca.pem"
 
 
 @pytest.fixture(scope="module")
 def cluster(request: pytest.FixtureRequest, authority: Path) -> Iterator[Cluster]:
-    """A cluster whose broker asks who is there."""
+    """A cluster whose broker authenticates its clients."""
     require_engine()
     build_images()
     secrets = certified(completed({}), authority)
@@ -35,7 +35,7 @@ def cluster(request: pytest.FixtureRequest, authority: Path) -> Iterator[Cluster
         yield cluster
 
 
-async def test_orders_make_their_way_and_a_subscribing_team_reads_them(
+async def test_orders_are_projected_and_a_subscribing_team_reads_them(
     cluster: Cluster, authority: Path, tmp_path: Path
 ) -> None:
     endpoints = json.loads(cluster.endpoints(tmp_path).read_text())
@@ -52,6 +52,6 @@ async def test_orders_make_their_way_and_a_subscribing_team_reads_them(
         write(team, "orders")
     with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
         read(team, "orders.dlq")
-    told = team.options("subscriber") | {"sasl.password": "wrong"}
-    assert "invalid credentials" in turned_away(told)
-    assert "Disconnected" in turned_away({"bootstrap.servers": team.external})
+    wrong = team.options("subscriber") | {"sasl.password": "wrong"}
+    assert "invalid credentials" in refusal(wrong)
+    assert "Disconnected" in refusal({"bootstrap.servers": team.external})

@@ -21,7 +21,7 @@ Node: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
 def node() -> Node:
     """Runs a script of deploy/contracts: `node(script, *arguments, input=...)`."""
     if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("node and npm are not on this machine")
+        pytest.skip("node and npm are not installed")
     _install()
 
     def run(script: str, *arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
@@ -31,16 +31,16 @@ def node() -> Node:
 
 
 def git(*arguments: str) -> bytes:
-    """What git says about the repository; skips where its history is not there."""
+    """The output of a git command on the repository; skips if its history is not available."""
     if not shutil.which("git") or not (ROOT / ".git").exists():
-        pytest.skip("the history of the repository is not here")
-    # whoever runs the tests need not own the folder
+        pytest.skip("the history of the repository is not available")
+    # the folder may be owned by another user
     command = ("git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), *arguments)
     return subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
 
 
 def _install() -> None:
-    """`npm ci`, unless this very lock file is installed already."""
+    """Run `npm ci`, unless this lock file is already installed."""
     lock = hashlib.sha256((TOOLS / "package-lock.json").read_bytes()).hexdigest()
     if _STAMP.exists() and _STAMP.read_text() == lock:
         return

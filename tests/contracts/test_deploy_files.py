@@ -1,4 +1,4 @@
-"""The files that build and start the cluster, as the linters of their formats see them."""
+"""The files that build and start the cluster, checked by the linters for their formats."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ DOCKERFILES: Final = [ROOT / "deploy" / "Dockerfile", ROOT / "tests" / "cluster"
 BIN: Final = Path(sys.executable).parent
 
 
-def _said(tool: str, *arguments: str | Path) -> tuple[int, str]:
-    """The exit status of a tool of the development packages, and what it says."""
+def _output(tool: str, *arguments: str | Path) -> tuple[int, str]:
+    """The exit status and output of a tool from the development packages."""
     done = subprocess.run(
         [str(BIN / tool), *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -35,33 +35,33 @@ def _said(tool: str, *arguments: str | Path) -> tuple[int, str]:
 
 
 def _hadolint(dockerfile: Path) -> str:
-    _, said = _said("hadolint", "--no-color", dockerfile)
-    return said
+    _, output = _output("hadolint", "--no-color", dockerfile)
+    return output
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_hadolint_has_nothing_to_say_about_a_dockerfile(path: Path) -> None:
+def test_hadolint_accepts_every_dockerfile(path: Path) -> None:
     assert _hadolint(path) == ""
 
 
-def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_hadolint_finds_mistakes(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM debian\nRUN apt-get install curl\nCMD curl -v\n")
     found = _hadolint(tmp_path / "Dockerfile")
     assert {"DL3006", "DL3008", "DL3025"} <= set(found.split())
 
 
 def _compose_schema(path: Path) -> tuple[int, str]:
-    return _said("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+    return _output("check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
 
 
 @pytest.mark.parametrize("path", COMPOSE_FILES, ids=lambda path: path.name)
-def test_compose_files_keep_the_specification(path: Path) -> None:
-    status, said = _compose_schema(path)
-    assert status == 0, said
+def test_compose_files_conform_to_the_specification(path: Path) -> None:
+    status, output = _compose_schema(path)
+    assert status == 0, output
 
 
 @pytest.mark.parametrize("name", ["kafka-2", "kafka-3"])
-def test_the_brokers_differ_in_their_names_only(name: str) -> None:
+def test_the_brokers_differ_only_in_their_names(name: str) -> None:
     overlay = yaml.safe_load((ROOT / "deploy" / "compose.ha.yml").read_text())["services"]
     first = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["kafka"]
     first["environment"] |= overlay["kafka"]["environment"]
@@ -73,18 +73,18 @@ def test_the_brokers_differ_in_their_names_only(name: str) -> None:
     assert another == first
 
 
-def test_a_compose_file_with_an_unknown_key_is_found(tmp_path: Path) -> None:
+def test_an_unknown_key_in_a_compose_file_is_found(tmp_path: Path) -> None:
     path = tmp_path / "compose.yml"
     path.write_text("services: {postgres: {image: 'postgres:18', restarts: always}}\n")
-    status, said = _compose_schema(path)
+    status, output = _compose_schema(path)
     assert status == 1
-    assert "restarts" in said
+    assert "restarts" in output
 
 
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "deploy" / "edge").glob("*.http")), ids=lambda path: path.name
 )
-def test_what_the_edge_says_by_heart_is_a_problem_of_its_status(path: Path) -> None:
+def test_the_edges_static_errors_are_problems_with_their_status(path: Path) -> None:
     head, _, body = path.read_bytes().partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
@@ -97,8 +97,8 @@ def test_what_the_edge_says_by_heart_is_a_problem_of_its_status(path: Path) -> N
     assert f"errorfile {path.stem} " in (path.parent / "haproxy.cfg").read_text()
 
 
-def test_each_image_of_ours_is_built_once_and_before_whoever_runs_it() -> None:
-    """Several builds of one tag at a time fail on engines that keep images in containerd."""
+def test_each_of_our_images_is_built_once_and_before_its_users_start() -> None:
+    """Concurrent builds of one tag fail on engines with the containerd image store."""
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     builders = {each["image"]: name for name, each in services.items() if "build" in each}
     assert len(builders) == sum("build" in each for each in services.values()) == 3

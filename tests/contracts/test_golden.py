@@ -1,6 +1,6 @@
-"""Events as they were once written: each is still read, and is what its schema says.
+"""Golden events of every schema version: each is still readable and conforms to its schema.
 
-One file per event type and schema version, never changed afterwards; a new version brings a new file.
+One file per event type and schema version, never changed afterwards; a new version adds a new file.
 """
 
 import json
@@ -20,11 +20,11 @@ GOLDEN = Path(__file__).parent / "golden"
 WRITTEN = sorted(path.stem for path in SCHEMAS.glob("*.json"))
 
 
-def test_there_is_one_of_every_schema_version() -> None:
+def test_every_schema_version_has_a_golden_event() -> None:
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == WRITTEN
 
 
-def test_every_version_up_to_the_newest_has_its_schema() -> None:
+def test_every_version_up_to_the_newest_has_a_schema() -> None:
     wanted = [
         f"{name}.{version}"
         for name, event in CURRENT.items()
@@ -34,7 +34,7 @@ def test_every_version_up_to_the_newest_has_its_schema() -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_an_event_once_written_is_still_read(name: str) -> None:
+def test_golden_events_are_still_readable(name: str) -> None:
     event_type, version = name.split(".")
     content = (GOLDEN / f"{name}.json").read_bytes()
     written = json.loads(content)
@@ -47,7 +47,7 @@ def test_an_event_once_written_is_still_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_an_event_once_written_and_its_newest_shape_are_what_their_schemas_say(name: str) -> None:
+def test_golden_events_conform_to_their_schemas_before_and_after_upcasting(name: str) -> None:
     event_type, version = name.split(".")
     data = json.loads((GOLDEN / f"{name}.json").read_bytes())["data"]
     newest = CURRENT[event_type].schema_version

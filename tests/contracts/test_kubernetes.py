@@ -1,4 +1,4 @@
-"""The Kubernetes files: built by kubectl, valid to the letter, and in step with the code and with compose."""
+"""The Kubernetes files: built by kubectl, strictly valid, and consistent with the code and compose."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ PORTS: Final = {
     "JWKS_URL": {443},
     "OTEL_EXPORTER_OTLP_ENDPOINT": {4318},
 }
-"""The port behind each address."""
+"""The ports that each address variable refers to."""
 OPENTELEMETRY: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT"}
 """What OpenTelemetry's own exporter reads."""
 IMAGE: Final = {"HOST": "0.0.0.0", "PORT": "8000", "LOG_FORMAT": "json"}
@@ -65,13 +65,13 @@ IMAGE: Final = {"HOST": "0.0.0.0", "PORT": "8000", "LOG_FORMAT": "json"}
 
 @pytest.fixture(scope="module", params=["base", "overlays/production"])
 def built(request: pytest.FixtureRequest) -> Built:
-    """What is applied, of each kustomization."""
+    """The output of each kustomization."""
     return build(request.param)
 
 
 @pytest.fixture(scope="module")
 def production() -> Built:
-    """What is applied for many users."""
+    """The output of the production overlay."""
     return build("overlays/production")
 
 
@@ -83,7 +83,7 @@ def compose() -> dict[str, Any]:
 
 
 def complaints(manifests: list[Manifest], folder: Path) -> list[str]:
-    """What kubernetes-validate finds fault with, its warnings included."""
+    """The errors and warnings of kubernetes-validate."""
     path = folder / "manifests.yaml"
     path.write_text(yaml.safe_dump_all(manifests))
     done = subprocess.run(
@@ -101,13 +101,13 @@ def complaints(manifests: list[Manifest], folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def keda() -> jsonschema.Draft202012Validator:
-    """Holds a manifest to KEDA's own schema; a field that it does not name is a fault."""
+    """A validator with KEDA's own schema that rejects unknown fields."""
     schema = _closed(keda_schema())
     return jsonschema.Draft202012Validator(schema)
 
 
 def _closed(schema: Any) -> Any:
-    """The schema, but nothing is allowed that it does not name."""
+    """The schema with additional properties forbidden."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -118,7 +118,7 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
-def test_every_manifest_is_valid_to_the_letter(
+def test_every_manifest_is_strictly_valid(
     built: Built, keda: jsonschema.Draft202012Validator, tmp_path: Path
 ) -> None:
     assert complaints([each for each in built.manifests if each["kind"] != "ScaledObject"], tmp_path) == []
@@ -126,7 +126,7 @@ def test_every_manifest_is_valid_to_the_letter(
         assert [error.message for error in keda.iter_errors(scaled)] == []
 
 
-def test_what_is_not_valid_is_found(
+def test_invalid_manifests_are_found(
     production: Built, keda: jsonschema.Draft202012Validator, tmp_path: Path
 ) -> None:
     job = next(production.of_kind("Job"))
@@ -137,17 +137,17 @@ def test_what_is_not_valid_is_found(
     assert not keda.is_valid({**scaled, "spec": {**scaled["spec"], "maxReplicaCount": "twelve"}})
 
 
-def test_every_process_and_job_is_there(built: Built) -> None:
+def test_every_process_and_job_is_deployed(built: Built) -> None:
     assert built.processes().keys() == SETTINGS.keys()
 
 
-def test_the_environment_of_each_process_is_what_its_settings_read(
+def test_the_environment_of_each_process_matches_its_settings(
     built: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, process in built.processes().items():
         known = {field.upper() for field in SETTINGS[name].model_fields}
         environment = process.environment(SECRETS)
-        assert environment.keys() <= known | OPENTELEMETRY, f"{name} is told what it does not read"
+        assert environment.keys() <= known | OPENTELEMETRY, f"{name} has variables that it does not read"
         with monkeypatch.context() as patch:
             for variable in known:
                 patch.delenv(variable, raising=False)
@@ -164,25 +164,25 @@ def _secret_variables(settings: type[BaseSettings]) -> set[str]:
     }
 
 
-def test_secrets_come_by_reference_only(built: Built) -> None:
+def test_secrets_are_only_referenced(built: Built) -> None:
     assert list(built.of_kind("Secret")) == []
     secret = set().union(*map(_secret_variables, SETTINGS.values()))
     assert secret >= {"POSTGRES_URL", "MONGODB_URL", "JWT_SECRET", "PERSONAL_DATA_TOKEN"}
     for config_map in built.of_kind("ConfigMap"):
         assert not secret & config_map["data"].keys()
     for process in built.processes().values():
-        told = {each["name"] for each in process.container["env"]}
-        assert told & secret <= process.secrets, f"{process.name} has a secret in clear"
-        assert "envFrom" not in process.container, "a process is told what it needs, by name"
+        names = {each["name"] for each in process.container["env"]}
+        assert names & secret <= process.secrets, f"{process.name} has a secret in plain text"
+        assert "envFrom" not in process.container, "a process must list its variables by name"
 
 
-def test_a_process_holds_the_secrets_it_has_under_compose(compose: dict[str, Any]) -> None:
+def test_a_process_has_the_same_secrets_as_under_compose(compose: dict[str, Any]) -> None:
     for name, process in build("base").processes().items():
         given = _secret_variables(SETTINGS[name]) & compose[name]["environment"].keys()
         assert process.secrets == given
 
 
-def test_operators_are_told_of_every_secret(built: Built) -> None:
+def test_every_secret_is_documented_for_operators(built: Built) -> None:
     rows = [
         line.split("|") for line in (ROOT / "docs" / "scaling.md").read_text().splitlines() if "|" in line
     ]
@@ -195,7 +195,7 @@ def test_operators_are_told_of_every_secret(built: Built) -> None:
                 assert process.name in row[3]
 
 
-def test_images_and_arguments_are_those_of_compose(built: Built, compose: dict[str, Any]) -> None:
+def test_images_and_arguments_match_compose(built: Built, compose: dict[str, Any]) -> None:
     targets = {
         line.split()[-1]
         for line in (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
@@ -208,13 +208,13 @@ def test_images_and_arguments_are_those_of_compose(built: Built, compose: dict[s
         assert process.container.get("args", []) == compose[name].get("command", [])
 
 
-def test_production_names_a_version_of_each_image(production: Built) -> None:
+def test_production_pins_a_version_of_each_image(production: Built) -> None:
     for process in production.processes().values():
         _, _, tag = process.container["image"].partition(":")
         assert tag not in ("", "latest")
 
 
-async def test_probes_ask_what_the_processes_serve(built: Built) -> None:
+async def test_probes_use_endpoints_that_the_processes_serve(built: Built) -> None:
     app = Operations(nothing_here, Readiness({}), CollectorRegistry())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://process") as client:
         for deployment in built.of_kind("Deployment"):
@@ -229,12 +229,12 @@ async def test_probes_ask_what_the_processes_serve(built: Built) -> None:
             assert annotations["prometheus.io/port"] == IMAGE["PORT"]
             for path in [*(each["path"] for each in asked), annotations["prometheus.io/path"]]:
                 assert (await client.get(path)).status_code == 200, path
-            # a dependency that is away is no reason to start a process again
+            # an unavailable dependency is no reason to restart a process
             assert process.container["livenessProbe"]["httpGet"]["path"] == "/health/live"
             assert process.container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
 
 
-def test_services_budgets_and_autoscalers_find_their_pods(production: Built) -> None:
+def test_services_budgets_and_autoscalers_select_their_pods(production: Built) -> None:
     processes = production.processes()
     for service in production.of_kind("Service"):
         process = processes[service["metadata"]["name"]]
@@ -249,12 +249,12 @@ def test_services_budgets_and_autoscalers_find_their_pods(production: Built) -> 
         for each in production.of_kind("HorizontalPodAutoscaler", "ScaledObject")
     }
     assert scaled == {name: name for name in ("command", "projection", "query")}
-    # what is applied does not set what the autoscaler sets
+    # the manifests do not set the replicas that an autoscaler sets
     counted = {name for name in deployed if "replicas" in processes[name].manifest["spec"]}
     assert counted == deployed - scaled.keys()
 
 
-def test_the_projection_is_scaled_by_a_lag_it_measures_up_to_one_replica_per_partition(
+def test_the_projection_scales_on_its_lag_metric_up_to_one_replica_per_partition(
     production: Built,
 ) -> None:
     (scaled,) = production.of_kind("ScaledObject")
@@ -267,7 +267,7 @@ def test_the_projection_is_scaled_by_a_lag_it_measures_up_to_one_replica_per_par
     assert metric in {each.name for each in registry.collect()}
 
 
-def test_a_pod_reaches_what_it_has_an_address_of_and_nothing_else(built: Built) -> None:
+def test_a_pod_can_reach_only_the_servers_in_its_environment(built: Built) -> None:
     for process in built.processes().values():
         needed = [PORTS[name] for name in process.environment(SECRETS) if name in PORTS]
         allowed = {
@@ -281,7 +281,7 @@ def test_a_pod_reaches_what_it_has_an_address_of_and_nothing_else(built: Built) 
         assert all(len(allowed & ports) == 1 for ports in needed), f"{process.name}: {allowed}"
 
 
-def test_no_pod_is_reached_by_default(built: Built) -> None:
+def test_no_traffic_to_or_from_pods_is_allowed_by_default(built: Built) -> None:
     policies = list(built.of_kind("NetworkPolicy"))
     for process in built.processes().values():
         mine = [each["spec"] for each in policies if selects(each["spec"]["podSelector"], process.labels)]
@@ -306,7 +306,7 @@ def test_nothing_runs_as_root_or_writes_to_its_image(built: Built) -> None:
         assert process.container["resources"]["requests"].keys() == {"cpu", "memory"}
 
 
-def test_a_process_has_the_time_to_stop_in_order(built: Built) -> None:
+def test_a_process_has_time_to_stop_gracefully(built: Built) -> None:
     from shared.process.serving import _GRACE_SECONDS
 
     for process in built.processes().values():
@@ -314,7 +314,7 @@ def test_a_process_has_the_time_to_stop_in_order(built: Built) -> None:
         assert process.pod["terminationGracePeriodSeconds"] >= before + _GRACE_SECONDS + 5
 
 
-def test_every_file_is_part_of_what_is_built() -> None:
+def test_every_file_is_listed_in_its_kustomization() -> None:
     for folder in (FILES / "base", FILES / "overlays" / "production"):
         text = (folder / "kustomization.yaml").read_text()
         assert [path.name for path in folder.iterdir() if path.name not in text] == ["kustomization.yaml"]

@@ -1,4 +1,4 @@
-"""What watches the cluster: rules that alarm when they should, a dashboard that is the built one."""
+"""The monitoring of the cluster: tested alert rules, and an up-to-date dashboard."""
 
 import json
 import re
@@ -32,11 +32,11 @@ def compose() -> dict[str, Any]:
 
 
 def promtool(image: str, *arguments: str) -> str:
-    """What promtool, of this machine or of the image, says of the files in RULES; skips without either."""
+    """The output of promtool, installed or from the image, for the files in RULES; skips without either."""
     command = ["promtool"]
     if shutil.which("promtool") is None:
         if shutil.which("docker") is None or not _is_here(image):
-            pytest.skip(f"neither promtool nor the image {image} is on this machine")
+            pytest.skip(f"neither promtool nor the image {image} is available")
         mounted = f"type=bind,source={RULES},target=/rules,readonly"
         command = ["docker", "run", "--rm", "--network=none", "--mount", mounted, "--workdir=/rules"]
         command += ["--entrypoint=promtool", image]
@@ -60,15 +60,15 @@ def _is_here(image: str) -> bool:
     return asked.returncode == 0
 
 
-def test_prometheus_takes_its_configuration_and_rules(compose: dict[str, Any]) -> None:
+def test_prometheus_accepts_its_configuration_and_rules(compose: dict[str, Any]) -> None:
     assert "SUCCESS" in promtool(compose["prometheus"]["image"], "check", "config", "prometheus.yml")
 
 
-def test_alerts_fire_when_they_should_and_only_then(compose: dict[str, Any]) -> None:
+def test_alerts_fire_only_when_they_should(compose: dict[str, Any]) -> None:
     assert "SUCCESS" in promtool(compose["prometheus"]["image"], "test", "rules", "rules.test.yml")
 
 
-def test_every_alert_is_tried_in_silence_and_in_alarm() -> None:
+def test_every_alert_is_tested_both_silent_and_firing() -> None:
     alerts = {
         rule["alert"]
         for group in yaml.safe_load((RULES / "rules.yml").read_text())["groups"]
@@ -83,13 +83,13 @@ def test_every_alert_is_tried_in_silence_and_in_alarm() -> None:
     assert silent == loud == alerts
 
 
-def test_the_committed_dashboard_is_the_built_one() -> None:
+def test_the_committed_dashboard_is_up_to_date() -> None:
     assert dashboard.PATH.read_text() == dashboard.built(), (
         "run `python -m deploy.observability.dashboard` and commit what it writes"
     )
 
 
-def test_grafana_is_given_the_data_sources_and_the_folder_that_it_reads(compose: dict[str, Any]) -> None:
+def test_grafanas_data_sources_and_dashboard_folder_exist(compose: dict[str, Any]) -> None:
     folder = WATCHING / "grafana"
     sources = yaml.safe_load((folder / "datasources" / "datasources.yml").read_text())["datasources"]
     assert {each["url"].split("/")[2].partition(":")[0] for each in sources} <= compose.keys()
@@ -104,7 +104,7 @@ def test_grafana_is_given_the_data_sources_and_the_folder_that_it_reads(compose:
 
 
 def _exported() -> set[str]:
-    """The names of all series that our processes show."""
+    """The names of all series that our processes export."""
     registry = new_registry()
     for metrics in (StoreMetrics, RelayMetrics, ProjectionMetrics, RequestMetrics):
         metrics(registry)
@@ -119,14 +119,14 @@ def _named(query: str) -> set[str]:
     return set(METRIC.findall(re.sub(r'"[^"]*"|\b(by|on) \([^)]*\)', "", query))) - LANGUAGE
 
 
-def test_queries_name_only_what_is_measured() -> None:
+def test_queries_use_only_exported_metrics() -> None:
     known = _exported() | recorded().keys() | {"up"}
     for query in [*panel_queries(), *alert_figures(), *recorded().values()]:
         assert _named(query), query
         assert _named(query) <= known, query
 
 
-def test_nothing_watches_unless_the_profile_is_asked_for(compose: dict[str, Any]) -> None:
+def test_monitoring_runs_only_with_its_profile(compose: dict[str, Any]) -> None:
     watching = {name for name, service in compose.items() if service.get("profiles") == ["observability"]}
     assert watching == {"prometheus", "jaeger", "grafana"}
     for service in compose.values():
@@ -136,7 +136,7 @@ def test_nothing_watches_unless_the_profile_is_asked_for(compose: dict[str, Any]
         assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), f"{name}: {tag}"
 
 
-def test_prometheus_shares_a_network_with_each_process_it_asks(compose: dict[str, Any]) -> None:
+def test_prometheus_shares_a_network_with_each_process_it_scrapes(compose: dict[str, Any]) -> None:
     asked = [
         name
         for job in yaml.safe_load((RULES / "prometheus.yml").read_text())["scrape_configs"]

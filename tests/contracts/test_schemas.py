@@ -1,6 +1,6 @@
-"""A schema, once published, only changes compatibly: old readers read new data, new readers old data.
+"""A published schema only changes compatibly: old readers read new data, and new readers old data.
 
-json-schema-diff decides, on every pair of schemas that one event type ever had.
+json-schema-diff checks every pair of schemas that an event type ever had.
 """
 
 import json
@@ -17,16 +17,16 @@ from tests.contracts.conftest import Node, git
 Schema = dict[str, Any]
 
 WHAT_TO_DO = """
-Readers keep what was published, and history is read for ever. Either keep the change compatible (a field
-that is added or left out is optional, nothing else changes), or leave the published version as it is and
-make a new one: raise `schema_version` of the event's class, add an upcaster from the old version to
-shared/events/upcasting.py, run `python -m shared.events.generate`, and put an example of the new
-version into tests/contracts/golden.
+Subscribers keep published events, and history is read forever. Either make the change compatible (a field
+that is added or removed is optional, nothing else changes), or leave the published version as is and
+add a new one: raise `schema_version` of the event's class, add an upcaster from the old version to
+shared/events/upcasting.py, run `python -m shared.events.generate`, and add an example of the new
+version to tests/contracts/golden.
 """
 
 
 def _published() -> dict[str, list[tuple[int, str, Schema]]]:
-    """By event type every schema it ever had: the version, the file, the schema."""
+    """Every schema that each event type ever had: the version, the file, the schema."""
     found: dict[str, list[tuple[int, str, Schema]]] = {name: [] for name in CURRENT}
     for path in sorted([*SCHEMAS.glob("*.json"), *SUPERSEDED.glob("*.json")]):
         event_type, version, *_ = path.stem.split(".")
@@ -35,7 +35,7 @@ def _published() -> dict[str, list[tuple[int, str, Schema]]]:
 
 
 def complaints(node: Node, pairs: list[tuple[Schema, Schema]]) -> list[list[str]]:
-    """Per pair what makes it incompatible."""
+    """The incompatibilities of each pair."""
     done = node("schemas-compatible.mjs", input=json.dumps([{"old": old, "new": new} for old, new in pairs]))
     assert done.returncode == 0, done.stderr
     answered: list[list[str]] = json.loads(done.stdout)
@@ -43,11 +43,11 @@ def complaints(node: Node, pairs: list[tuple[Schema, Schema]]) -> list[list[str]
 
 
 @pytest.mark.parametrize("event_type", CURRENT)
-def test_every_schema_an_event_ever_had_is_compatible_with_every_other(node: Node, event_type: str) -> None:
+def test_all_schemas_of_an_event_are_compatible_with_each_other(node: Node, event_type: str) -> None:
     pairs = [
         (old, new)
         for old, new in combinations(sorted(_published()[event_type], key=lambda each: each[0]), 2)
-        # the one other case allowed: a new version, when the store can bring the old one up to it
+        # the only exception: a new version, if upcasters lead from the old one to it
         if not all((event_type, step) in UPCASTERS for step in range(old[0], new[0])) or old[0] == new[0]
     ]
     found = complaints(node, [(old[2], new[2]) for old, new in pairs])
@@ -60,7 +60,7 @@ def test_every_schema_an_event_ever_had_is_compatible_with_every_other(node: Nod
 
 
 def test_no_published_schema_is_lost() -> None:
-    """What a commit once published still stands: as it is, or among the superseded."""
+    """Every schema that was ever committed still exists, either current or superseded."""
     blobs = {
         line.split()[3]
         for line in git("log", "--format=", "--raw", "--no-abbrev", "--no-renames", "--", str(SCHEMAS))
@@ -104,8 +104,8 @@ def _part(part: Schema) -> Schema:
 COMPATIBLE: dict[str, Schema] = {
     "another description": _lamp() | {"description": "It shines."},
     "a new optional field": _lamp(colour={"type": "string"}),
-    "an optional field that is no longer written": _without("parts"),
-    "a new optional field inside": _part(
+    "a removed optional field": _without("parts"),
+    "a new nested optional field": _part(
         {
             "type": "object",
             "required": ["name"],
@@ -115,25 +115,25 @@ COMPATIBLE: dict[str, Schema] = {
 }
 INCOMPATIBLE: dict[str, Schema] = {
     "a new required field": _lamp(colour={"type": "string"}) | {"required": ["id", "price", "colour"]},
-    "a required field that is gone": _without("price"),
+    "a removed required field": _without("price"),
     "a required field that became optional": _lamp() | {"required": ["id"]},
     "an optional field that became required": _lamp() | {"required": ["id", "price", "parts"]},
     "another type": _lamp(id={"type": "integer"}),
     "a wider type": _lamp(id={"type": ["string", "null"]}),
     "a new bound": _lamp(id={"type": "string", "minLength": 1}),
     "another pattern": _lamp(price={"type": "string", "pattern": "^[0-9.]+$"}),
-    "a pattern that is gone": _lamp(price={"type": "string"}),
-    "another type inside": _part(
+    "a removed pattern": _lamp(price={"type": "string"}),
+    "another nested type": _part(
         {"type": "object", "required": ["name"], "properties": {"name": {"type": "integer"}}}
     ),
-    "a field renamed inside": _part(
+    "a renamed nested field": _part(
         {"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}
     ),
 }
 
 
 @pytest.mark.parametrize("change", COMPATIBLE)
-def test_a_compatible_change_is_let_through(node: Node, change: str) -> None:
+def test_a_compatible_change_is_accepted(node: Node, change: str) -> None:
     assert complaints(node, [(_lamp(), COMPATIBLE[change])]) == [[]]
 
 
@@ -142,8 +142,8 @@ def test_an_incompatible_change_is_found(node: Node) -> None:
     assert [change for change, lines in zip(INCOMPATIBLE, found, strict=True) if not lines] == []
 
 
-def test_a_field_that_comes_back_in_another_shape_is_found(node: Node) -> None:
-    """Each step is compatible, the first with the last is not: hence every pair."""
+def test_a_field_that_returns_with_another_type_is_found(node: Node) -> None:
+    """Each step is compatible, but the first and the last are not, hence the check of every pair."""
     steps = [_lamp(colour={"type": "string"}), _lamp(), _lamp(colour={"type": "integer"})]
     first, second, across = complaints(node, list(combinations(steps, 2)))
     assert (first, across) == ([], [])

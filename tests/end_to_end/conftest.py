@@ -1,4 +1,4 @@
-"""The whole system, started as a newcomer starts it, or the one that ENDPOINTS names."""
+"""The whole system, started with `make up`, or the one that ENDPOINTS names."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running system: what `make up` wrote into endpoints.json, and the secret its tokens are made with."""
+    """A running system: the contents of endpoints.json, and the secret that signs its tokens."""
 
     endpoints: dict[str, Any]
     jwt_secret: str
@@ -35,7 +35,7 @@ class System:
         return str(self.endpoints["queryUrl"])
 
     def processes(self) -> dict[str, int]:
-        """Who is running now; only of a system that was started here."""
+        """The running processes; only for a system that was started here."""
         assert self.logs is not None
         found: dict[str, int] = json.loads((self.logs / "endpoints.json").read_text())["processes"]
         return found
@@ -43,7 +43,7 @@ class System:
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    """One system for all journeys; its data goes when they are done."""
+    """One system for the whole session; its data is deleted at the end."""
     given = os.environ.get("ENDPOINTS")
     if given:
         endpoints = json.loads(Path(given).read_text())
@@ -55,7 +55,7 @@ def system() -> Iterator[System]:
 
 @contextmanager
 def started(**settings: str) -> Iterator[System]:
-    """A system of one's own, whose processes are told these settings too; its data goes with it."""
+    """A separate system with these additional settings; its data is deleted at the end."""
     with tempfile.TemporaryDirectory(prefix="orders-", ignore_cleanup_errors=True) as folder:
         secret = "end-to-end-secret-of-thirty-two-bytes-and-more"
         local = Path(folder) / "local"
@@ -91,6 +91,6 @@ def started(**settings: str) -> Iterator[System]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    """A client that follows nothing and waits at most as long as the longest `Prefer: wait`."""
+    """A client whose timeout allows for the longest `Prefer: wait`."""
     async with httpx.AsyncClient(timeout=35) as client:
         yield client

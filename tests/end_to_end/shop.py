@@ -1,4 +1,4 @@
-"""The system as its users see it: one person's HTTP calls."""
+"""The system as its users see it: the HTTP calls of one person."""
 
 import time
 import uuid
@@ -20,7 +20,7 @@ def token(system: System, subject: str, *roles: str, seconds: int = 3600) -> str
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a token. Every answer is checked for its status on the spot."""
+    """A user with a token. The status of every answer is checked immediately."""
 
     system: System
     http: httpx.AsyncClient
@@ -32,7 +32,7 @@ class Person:
         return {"Authorization": f"Bearer {token(self.system, self.name, *self.roles)}"}
 
     async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx.Response:
-        """A command. `headers` are spelled with underscores."""
+        """Send a command. `headers` are spelled with underscores."""
         extra = {name.replace("_", "-"): value for name, value in headers.items()}
         url = self.system.command_url + path
         if body is None:
@@ -40,19 +40,19 @@ class Person:
         return await self.http.request(method, url, headers=self.headers | extra, json=body)
 
     async def command(self, method: str, path: str, body: object = None, **headers: str) -> dict[str, Any]:
-        """A command that is accepted; its answer's body."""
+        """Send a command that must be accepted; returns the answer's body."""
         answer = await self.send(method, path, body, **headers)
         assert answer.status_code == 202, answer.text
         accepted: dict[str, Any] = answer.json()
         return accepted
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """A query, whatever its answer."""
+        """Send a query; any answer is fine."""
         extra = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.http.get(self.system.query_url + path, headers=self.headers | extra)
 
     async def see(self, path: str, version: int | None = None) -> Any:
-        """A document, waited for until it is at `version` or later."""
+        """Get a document, waiting until it is at `version` or later."""
         if version is not None:
             path = f"{path}{'&' if '?' in path else '?'}minVersion={version}"
         answer = await self.get(path, Prefer="wait=30")
@@ -60,30 +60,30 @@ class Person:
         return answer.json()
 
     async def register(self) -> "Person":
-        """Make oneself known as a customer."""
+        """Register as a customer."""
         body = {"name": self.name.title(), "email": f"{self.name}@example.com"}
         await self.command("PUT", f"/customers/{self.name}", body)
         return self
 
     async def order(self, *items: tuple[str, int], **headers: str) -> str:
-        """Place an order; its id."""
+        """Place an order; returns its id."""
         lines = [{"productId": product, "quantity": quantity} for product, quantity in items]
         accepted = await self.command("POST", "/orders", {"items": lines}, **headers)
         return str(accepted["orderId"])
 
 
 def customer(system: System, http: httpx.AsyncClient) -> Person:
-    """Somebody nobody has seen before."""
+    """A new user."""
     return Person(system, http, f"c{uuid.uuid4().hex[:12]}")
 
 
 def staff(system: System, http: httpx.AsyncClient) -> Person:
-    """Somebody who may list products and ship orders."""
+    """A member of staff, who may list products and ship orders."""
     return Person(system, http, "staff", ("staff",))
 
 
 async def listed(seller: Person, price: str = "19.90", name: str = "Lamp") -> str:
-    """A product of one's own; its id."""
+    """List a new product; returns its id."""
     product = f"p-{uuid.uuid4().hex[:12]}"
     await seller.command("PUT", f"/products/{product}", {"name": name, "price": price})
     return product

@@ -1,4 +1,4 @@
-"""What the running system says of its own lag, idle and busy."""
+"""The lag that the running system reports, idle and busy."""
 
 import asyncio
 from collections.abc import Mapping
@@ -35,31 +35,31 @@ ROUTES: Final = {
     "/products/unknown": 404,
     "/reports/daily-sales?from=2026-01-01&to=2026-12-31": 200,
 }
-"""Whatever is answered from a read model, and its status."""
+"""Every route that answers from a read model, and the expected status."""
 SECONDS: Final = 5.0
-"""So long that a lag which only falls below the bound now and then is seen above it."""
+"""Long enough to notice a lag that falls below the bound only now and then."""
 
 
 async def lags(reader: Person, paths: Mapping[str, int]) -> Mapping[str, int]:
-    """What each answer says."""
-    told: dict[str, int] = {}
+    """The lag that each answer reports."""
+    found: dict[str, int] = {}
     for path, status in paths.items():
         method = "HEAD" if path.endswith("/stream") else "GET"  # a stream would never end
         answer = await reader.http.request(method, reader.system.query_url + path, headers=reader.headers)
         assert answer.status_code == status, (path, answer.text)
         assert "X-Read-Model-Lag-Ms" in answer.headers, path
-        told[path] = int(answer.headers["X-Read-Model-Lag-Ms"])
-    return told
+        found[path] = int(answer.headers["X-Read-Model-Lag-Ms"])
+    return found
 
 
 async def ordering(buyer: Person, product: str, placed: list[str]) -> None:
-    """Order without end."""
+    """Place orders until cancelled."""
     while True:
         placed.append(await buyer.order((product, 1)))
 
 
 @pytest.mark.parametrize("buyers", [0, 4], ids=["idle", "busy"])
-async def test_every_answer_from_a_read_model_says_that_it_is_fresh(
+async def test_every_answer_from_a_read_model_reports_a_small_lag(
     system: System, http: httpx.AsyncClient, buyers: int
 ) -> None:
     seller, buyer = staff(system, http), customer(system, http)
@@ -77,18 +77,18 @@ async def test_every_answer_from_a_read_model_says_that_it_is_fresh(
     placed: list[str] = []
     placing = [asyncio.create_task(ordering(buyer, product, placed)) for _ in range(buyers)]
     try:
-        await eventually(fresh, "all is fresh", 60)
+        await eventually(fresh, "every answer is fresh", 60)
         before = len(placed)
-        told: list[Mapping[str, int]] = []
+        samples: list[Mapping[str, int]] = []
         until = monotonic() + SECONDS
         while monotonic() < until:
-            told.append(await lags(seller, paths))
+            samples.append(await lags(seller, paths))
     finally:
         for task in placing:
             task.cancel()
         ended = await asyncio.gather(*placing, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
     assert len(placed) - before >= buyers * 5
-    # not each: on a machine that others use, too, a healthy system may have to wait for its turn
-    typical = {path: median(lag[path] for lag in told) for path in paths}
+    # the median, because even a healthy system may have to wait for CPU time on a shared machine
+    typical = {path: median(lag[path] for lag in samples) for path in paths}
     assert {path: lag for path, lag in typical.items() if lag >= HEALTHY_MS} == {}

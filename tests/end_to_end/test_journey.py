@@ -1,4 +1,4 @@
-"""The README's journey, over HTTP, through PostgreSQL, Kafka and MongoDB and back."""
+"""The journey from the README over HTTP, through PostgreSQL, Kafka and MongoDB and back."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.end_to_end
 
 
 async def journey(buyer: Person, seller: Person) -> str:
-    """List, register, order, read, ship, read; the order's id."""
+    """List, register, order, read, ship, read; returns the order's id."""
     lamp = await listed(seller)
     await buyer.register()
     order = await buyer.order((lamp, 2))
@@ -32,7 +32,7 @@ async def journey(buyer: Person, seller: Person) -> str:
     return order
 
 
-async def test_two_customers_at_once_who_cannot_see_each_other(
+async def test_concurrent_customers_cannot_see_each_others_orders(
     system: System, http: httpx.AsyncClient
 ) -> None:
     seller, ada, bob = staff(system, http), customer(system, http), customer(system, http)
@@ -46,7 +46,7 @@ async def test_two_customers_at_once_who_cannot_see_each_other(
     assert (await ada.get(f"/customers/{bob.name}/summary")).status_code == 404
 
 
-async def test_all_documents_of_an_order_tell_the_same(system: System, http: httpx.AsyncClient) -> None:
+async def test_all_documents_of_an_order_agree(system: System, http: httpx.AsyncClient) -> None:
     seller, buyer = staff(system, http), customer(system, http)
     order = await journey(buyer, seller)
     lamp = (await buyer.see(f"/orders/{order}"))["items"][0]["productId"]
@@ -81,7 +81,7 @@ async def test_a_cancelled_order_does_not_count_as_sold(system: System, http: ht
     assert (refused.json()["code"], refused.json()["currentStatus"]) == ("order-not-pending", "cancelled")
 
 
-async def test_a_repeated_order_with_the_same_key_is_one_order(
+async def test_an_order_repeated_with_the_same_key_is_placed_once(
     system: System, http: httpx.AsyncClient
 ) -> None:
     seller, buyer = staff(system, http), customer(system, http)
@@ -100,7 +100,9 @@ async def test_a_repeated_order_with_the_same_key_is_one_order(
     assert len((await buyer.get("/orders")).json()["data"]) == 1
 
 
-async def test_a_renamed_customer_is_renamed_in_its_orders(system: System, http: httpx.AsyncClient) -> None:
+async def test_a_renamed_customer_has_the_new_name_in_its_orders(
+    system: System, http: httpx.AsyncClient
+) -> None:
     seller, buyer = staff(system, http), customer(system, http)
     order = await journey(buyer, seller)
     accepted = await buyer.command(
@@ -132,7 +134,7 @@ async def test_a_stream_shows_each_event_once(system: System, http: httpx.AsyncC
     assert seen == [("OrderCreated", 1), ("OrderShipped", 2)]
 
 
-async def test_an_erased_name_stands_nowhere(system: System, http: httpx.AsyncClient) -> None:
+async def test_an_erased_name_is_stored_nowhere(system: System, http: httpx.AsyncClient) -> None:
     seller, buyer = staff(system, http), customer(system, http)
     name, email = "Zebulon Quixotic", "zebulon.quixotic@example.com"
     lamp = await listed(seller)

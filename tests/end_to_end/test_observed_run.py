@@ -1,4 +1,4 @@
-"""A run with all that operators can switch on: one trace per command, and logs that tell no secrets."""
+"""A run with full tracing and logging: one trace per command, and no secrets in the logs."""
 
 import json
 import os
@@ -28,13 +28,13 @@ WAY = {
     "bulkWrite orders": "orders-projection",
     "push OrderCreated": "orders-query",
 }
-"""The spans of an order, in the order in which they begin, and who makes them."""
+"""The spans of an order, in the order in which they start, and the services that create them."""
 SERVICES = ("command", "relay", "projection", "query")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A span as it was received; ids in hexadecimal."""
+    """A span as received; ids in hexadecimal."""
 
     service: str
     name: str
@@ -47,7 +47,7 @@ class Span:
 
 @dataclass(slots=True)
 class Collector:
-    """Takes what is sent over OTLP/HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp)."""
+    """Collects what is sent over OTLP/HTTP (https://opentelemetry.io/docs/specs/otlp/#otlphttp)."""
 
     url: str = ""
     spans: list[Span] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Collector:
                 ]
 
     def of(self, trace: str) -> dict[str, Span]:
-        """The spans of one trace by their name; one name is one span."""
+        """The spans of one trace by name; each name occurs once."""
         found = [span for span in self.spans if span.trace == trace]
         named = {span.name: span for span in found}
         assert len(named) == len(found), sorted(span.name for span in found)
@@ -91,7 +91,7 @@ def collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
@@ -105,9 +105,9 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def observed(collector: Collector) -> Iterator[System]:
-    """A system whose processes trace, and log all they can."""
+    """A system with tracing and the most verbose logging."""
     if os.environ.get("ENDPOINTS"):
-        pytest.skip("the system that ENDPOINTS names was started by others")
+        pytest.skip("the system that ENDPOINTS names was not started here")
     with started(
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
         OTEL_EXPORTER_OTLP_COMPRESSION="none",
@@ -119,7 +119,7 @@ def observed(collector: Collector) -> Iterator[System]:
 
 
 @pytest.mark.timeout(240)
-async def test_one_trace_leads_from_the_command_to_the_socket(
+async def test_one_trace_connects_the_command_to_the_socket(
     observed: System, collector: Collector, http: httpx.AsyncClient
 ) -> None:
     seller, buyer = staff(observed, http), customer(observed, http)
@@ -138,7 +138,7 @@ async def test_one_trace_leads_from_the_command_to_the_socket(
     async def complete() -> bool:
         return set(collector.of(TRACE)) == set(WAY)
 
-    await eventually(complete, "all spans of the command have come", 20)
+    await eventually(complete, "all spans of the command have arrived", 20)
     spans = collector.of(TRACE)
     assert {name: span.service for name, span in spans.items()} == WAY
     command, send, process = spans["POST /orders"], spans["send orders"], spans["process orders"]
@@ -159,7 +159,7 @@ async def test_one_trace_leads_from_the_command_to_the_socket(
 
 
 @pytest.mark.timeout(240)
-async def test_the_logs_of_a_run_tell_requests_and_traces_and_nothing_that_is_secret_or_personal(
+async def test_logs_identify_requests_and_traces_without_secrets_or_personal_data(
     observed: System, http: httpx.AsyncClient
 ) -> None:
     seller, buyer = staff(observed, http), customer(observed, http)
@@ -169,7 +169,7 @@ async def test_the_logs_of_a_run_tell_requests_and_traces_and_nothing_that_is_se
     lamp = await listed(seller)
     order = await buyer.order((lamp, 1), Idempotency_Key="a-key-of-zebulon")
     await buyer.see(f"/orders/{order}", 1)
-    # whatever is refused is logged, without what was in it
+    # refused requests are logged, but not their contents
     refused = [
         await buyer.send("PUT", f"/customers/{buyer.name}", personal | {"more": name}),
         await buyer.send("PUT", f"/customers/{buyer.name}", {"name": name, "email": f"{email}@"}),
@@ -182,22 +182,22 @@ async def test_the_logs_of_a_run_tell_requests_and_traces_and_nothing_that_is_se
     await buyer.command("DELETE", f"/customers/{buyer.name}")
     assert observed.logs is not None
     shown = [line.split(" | ", 1) for line in (observed.logs / "log").read_text().splitlines()]
-    # what else stands there is for the eyes of whoever ran `make up`: a first order, with tokens
+    # the rest of the log is for the user of `make up`: a first order, with tokens
     lines = [(log[0].strip(), log[1]) for log in shown if len(log) == 2]
     entries = [json.loads(line) for log, line in lines if log in SERVICES]
     assert {entry["service"] for entry in entries} == set(SERVICES)
     assert all({"time", "level", "logger", "message"} <= set(entry) for entry in entries)
-    told = {entry.get("requestId"): entry for entry in entries}
+    by_request = {entry.get("requestId"): entry for entry in entries}
     for answer in refused:
-        entry = told[answer.headers["x-request-id"]]
+        entry = by_request[answer.headers["x-request-id"]]
         assert entry["status"] == answer.status_code
         assert entry["traceId"] == entry["traceparent"].split("-")[1]
     secrets = {
         "a token": buyer_token(buyer).split(".")[2],
         "a token of the demo": observed.endpoints["tokens"]["staff"].split(".")[2],
-        "the secret of tokens": observed.jwt_secret,
+        "the token secret": observed.jwt_secret,
         "PostgreSQL's password": str(httpx.URL(observed.endpoints["postgres"]).password),
-        "a scheme with its token": "Bearer ey",
+        "an authorization header": "Bearer ey",
         "a name": name.split()[1],
         "an address": email,
         "an idempotency key": "a-key-of-zebulon",

@@ -1,4 +1,4 @@
-"""The example consumer of docs/subscribing.md, run as another team would."""
+"""The example consumer of docs/subscribing.md, run as another team would run it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.servers import librdkafka
 pytestmark = pytest.mark.end_to_end
 
 
-async def test_the_example_consumer_follows_orders_and_honours_an_erasure(
+async def test_the_example_consumer_follows_orders_and_honours_erasures(
     system: System, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     servers = system.endpoints.get("kafka")
@@ -32,7 +32,7 @@ async def test_the_example_consumer_follows_orders_and_honours_an_erasure(
     granted = {"COMMAND_URL": system.command_url, "TOKEN": token(system, "billing", "personal-data")}
 
     def consumed() -> tuple[dict[str, list[object]], list[str]]:
-        """The orders as they stand in the state, and the customers' names as shown."""
+        """The orders in the consumer's state, and the customer names that it prints."""
         command = [sys.executable, "docs/examples/subscriber.py", servers, str(state), "--once"]
         done = subprocess.run(
             command,
@@ -48,7 +48,7 @@ async def test_the_example_consumer_follows_orders_and_honours_an_erasure(
         orders: dict[str, list[object]] = json.loads(state.read_text())["orders"]
         return orders, shown[-1]["customers"] if shown else []
 
-    # what is readable has been published
+    # a readable order has been published
     await buyer.see(f"/orders/{shipped}", 1)
     orders, names = consumed()
     assert orders[shipped] == [1, "pending"]
@@ -69,7 +69,7 @@ async def test_kcat_shows_the_whole_topic(system: System, http: httpx.AsyncClien
     if servers is None:
         pytest.skip("the system that ENDPOINTS names does not say where its Kafka is")
     if shutil.which("kcat") is None:
-        pytest.skip("there is no kcat (apt-get install kcat)")
+        pytest.skip("kcat is not installed (apt-get install kcat)")
     seller, buyer = staff(system, http), customer(system, http)
     lamp = await listed(seller)
     await buyer.register()

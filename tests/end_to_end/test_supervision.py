@@ -1,4 +1,4 @@
-"""`make up` as its user meets it: ports that are taken, processes that die, a second start."""
+"""`make up` from the outside: ports in use, processes that die, a second start."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "pos
 
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.timeout(120)
-async def test_a_killed_process_is_started_again_and_nothing_is_lost(
+async def test_a_killed_process_is_restarted_and_nothing_is_lost(
     system: System, http: httpx.AsyncClient, name: str
 ) -> None:
     assert system.logs is not None
@@ -39,7 +39,7 @@ async def test_a_killed_process_is_started_again_and_nothing_is_lost(
     async def started_again() -> bool:
         return system.processes()[name] != old
 
-    await eventually(started_again, f"{name} is started again", 40)
+    await eventually(started_again, f"{name} is restarted", 40)
 
     async def accepts() -> bool:
         try:
@@ -69,7 +69,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "LOCAL_DIR": str(folder), **more}
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -105,21 +105,21 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
     assert "it is already running" in ended.stdout + ended.stderr
 
 
-def test_nobody_else_reads_the_tokens(system: System) -> None:
+def test_files_with_tokens_are_readable_only_by_their_owner(system: System) -> None:
     assert system.logs is not None
-    begins = system.endpoints["tokens"]["staff"].partition(".")[0]  # as those do that were signed since
-    told = [file for file in system.logs.iterdir() if file.is_file() and begins in file.read_text()]
-    assert {file.name: file.stat().st_mode & 0o777 for file in told} == {
+    begins = system.endpoints["tokens"]["staff"].partition(".")[0]  # the common prefix of all tokens
+    files = [file for file in system.logs.iterdir() if file.is_file() and begins in file.read_text()]
+    assert {file.name: file.stat().st_mode & 0o777 for file in files} == {
         "endpoints.json": 0o600,
         "log": 0o600,
     }
 
 
 class CutOffError(Exception):
-    """A first start ends in the middle, as by a kill."""
+    """Raised to end a first start in the middle, like a kill."""
 
 
-async def test_a_first_start_that_was_cut_off_leaves_nothing_half_made(
+async def test_an_interrupted_first_start_does_not_prevent_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def cut_off(*_: object) -> None:
@@ -135,9 +135,9 @@ async def test_a_first_start_that_was_cut_off_leaves_nothing_half_made(
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/cwd").exists(), reason="nobody tells which processes are PostgreSQL's"
+    not Path("/proc/self/cwd").exists(), reason="cannot tell which processes are PostgreSQL's"
 )
-async def test_a_stranger_with_the_id_of_a_killed_postmaster_keeps_nobody_from_starting(
+async def test_a_process_that_reuses_a_killed_postmasters_pid_does_not_prevent_a_start(
     tmp_path: Path,
 ) -> None:
     postgres = Postgres(tmp_path / "server", free_ports(1)[0], "test")

@@ -1,4 +1,4 @@
-"""What several tests of one service share: the query service's documents, the command service's API."""
+"""Shared fixtures: the query service's documents and the command service's API."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.query_service import Store, store_of
 
 @pytest_asyncio.fixture(scope="module")
 async def api(shared_postgres_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a command API that knows Ada, sells `lamp` and sold `gone` once."""
+    """A client of a command API with customer `ada`, product `lamp` and the delisted product `gone`."""
     async with command_service(shared_postgres_url) as client:
         await client.put("/products/lamp", json=LAMP, headers=STAFF)
         await client.put("/products/gone", json=LAMP, headers=STAFF)
@@ -23,13 +23,13 @@ async def api(shared_postgres_url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest_asyncio.fixture
 async def store(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Store]:
-    """The documents, to be written to."""
+    """The documents, for writing."""
     async with store_of(mongodb_url, mongodb_database) as opened:
         yield opened
 
 
 @pytest_asyncio.fixture
 async def connection(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Connection]:
-    """The query service's way to them."""
+    """The query service's connection to them."""
     async with Connection(mongodb_url, mongodb_database) as opened:
         yield opened

@@ -1,6 +1,6 @@
-"""The command API over HTTP, held to the contract: answers, headers, and bad input as a table.
+"""The command API over HTTP against the contract: answers, headers, and a table of bad input.
 
-Lengths and amounts just beyond their limits: `test_command_limits.py`.
+For lengths and amounts at their limits see `test_command_limits.py`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.command_service import (
 pytestmark = pytest.mark.integration
 
 
-async def test_a_commands_answer(api: httpx.AsyncClient) -> None:
+async def test_a_command_is_answered_with_id_version_and_location(api: httpx.AsyncClient) -> None:
     headers = {**CUSTOMER, "X-Request-Id": "mine-1"}
     body = {"items": [{"productId": "lamp", "quantity": 2}]}
     answer = await api.post("/orders", json=body, headers=headers)
@@ -50,7 +50,7 @@ async def test_a_put_with_the_same_values_changes_nothing(api: httpx.AsyncClient
     assert answer.json()["version"] == 3
 
 
-async def test_deleting_twice_is_deleting_once(api: httpx.AsyncClient) -> None:
+async def test_deleting_twice_has_the_effect_of_deleting_once(api: httpx.AsyncClient) -> None:
     await api.put("/products/twice", json=LAMP, headers=STAFF)
     for _ in range(2):
         answer = await api.delete("/products/twice", headers=STAFF)
@@ -59,7 +59,7 @@ async def test_deleting_twice_is_deleting_once(api: httpx.AsyncClient) -> None:
     assert answer.json()["version"] == 3
 
 
-async def test_an_erased_customer(api: httpx.AsyncClient) -> None:
+async def test_an_erased_customer_has_no_key_and_cannot_order_again(api: httpx.AsyncClient) -> None:
     caller = bearer("zoe")
     assert (await api.put("/customers/zoe", json=ADA, headers=caller)).status_code == 202
     order = {"items": [{"productId": "lamp", "quantity": 1}]}
@@ -80,7 +80,7 @@ async def test_an_erased_customer(api: httpx.AsyncClient) -> None:
     assert ship.status_code == 202
 
 
-async def test_shipping_and_cancelling(api: httpx.AsyncClient) -> None:
+async def test_cancelling_and_shipping_check_owner_version_and_status(api: httpx.AsyncClient) -> None:
     order_id = await placed(api)
     stranger = await api.post(f"/orders/{order_id}/cancel", json={"reason": "x"}, headers=STRANGER)
     assert (stranger.status_code, stranger.json()["code"]) == (404, "order-not-found")
@@ -138,7 +138,7 @@ TABLE = [
     Bad("DELETE", "/customers/ada", 403, "forbidden", headers=STRANGER),
     Bad("POST", UNKNOWN + "/ship", 403, "forbidden", json={"trackingNumber": "T"}, headers=CUSTOMER),
     Bad("POST", "/personal-data-keys", 403, "forbidden", json={"customerIds": []}),
-    # who may not is told so before anything is looked at
+    # authorization is checked before the input
     Bad("PUT", NEW, 403, "forbidden", body=b"x" * (1 << 20) + b"x", headers=CUSTOMER),
     Bad("PUT", NEW, 413, "body-too-large", body=b"x" * ((1 << 20) + 1)),
     Bad("PUT", NEW, 415, "unsupported-media-type", body=b"{}"),
@@ -275,19 +275,19 @@ TABLE = [
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=str)
-async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, bad: Bad) -> None:
+async def test_bad_input_is_refused_as_the_contract_specifies(api: httpx.AsyncClient, bad: Bad) -> None:
     answer = await api.request(
         bad.method, bad.path, content=bad.body, json=bad.json, headers=dict(bad.headers)
     )
-    told = answer.json()
-    assert (answer.status_code, told["code"]) == (bad.status, bad.code)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (bad.status, bad.code)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert {"type", "title", "status", "detail", "instance"} <= told.keys()
-    assert told["status"] == bad.status
+    assert {"type", "title", "status", "detail", "instance"} <= problem.keys()
+    assert problem["status"] == bad.status
     assert answer.headers["x-request-id"]
     assert ("www-authenticate" in answer.headers) == (bad.status == 401)
-    assert ("errors" in told) == (bad.code == V)
-    for entry in told.get("errors", ()):
+    assert ("errors" in problem) == (bad.code == V)
+    for entry in problem.get("errors", ()):
         assert entry["pointer"] == "" or entry["pointer"].startswith("/")
 
 
@@ -305,7 +305,9 @@ async def test_bad_input_is_told_as_the_contract_says(api: httpx.AsyncClient, ba
         (b'{"items":[{"productId":"lamp","quantity":1.5}]}', ["/items/0/quantity"]),
     ],
 )
-async def test_errors_point_at_their_places(api: httpx.AsyncClient, body: bytes, pointers: list[str]) -> None:
+async def test_errors_point_to_the_invalid_fields(
+    api: httpx.AsyncClient, body: bytes, pointers: list[str]
+) -> None:
     answer = await api.post("/orders", content=body, headers={**CUSTOMER, **JSON})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == pointers
@@ -313,7 +315,7 @@ async def test_errors_point_at_their_places(api: httpx.AsyncClient, body: bytes,
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 @pytest.mark.parametrize("in_chunks", [False, True])
-async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_same(
+async def test_a_client_still_sending_a_too_large_body_gets_the_answer(
     api: httpx.AsyncClient, in_chunks: bool, connection: str
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
@@ -326,7 +328,7 @@ async def test_who_still_sends_a_body_that_is_too_large_gets_the_answer_all_the_
         assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
 
 
-async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) -> None:
+async def test_cors_allows_only_the_configured_origin(api: httpx.AsyncClient) -> None:
     preflight = {"Origin": "http://127.0.0.1:8002", "Access-Control-Request-Method": "POST"}
     answer = await api.options("/orders", headers=preflight)
     assert answer.headers["access-control-allow-origin"] == "http://127.0.0.1:8002"
@@ -356,17 +358,17 @@ async def test_cors_is_for_the_configured_origin_only(api: httpx.AsyncClient) ->
         "/health/live",
     ],
 )
-async def test_what_anyone_may_read(api: httpx.AsyncClient, path: str) -> None:
+async def test_public_pages_need_no_token(api: httpx.AsyncClient, path: str) -> None:
     assert (await api.get(path)).status_code == 200
     assert (await api.head(path)).status_code == 200
 
 
-async def test_a_schema_that_never_was(api: httpx.AsyncClient) -> None:
+async def test_an_unknown_schema_is_not_found(api: httpx.AsyncClient) -> None:
     for path in ("/schemas/OrderCreated/99", "/schemas/Nope/1", "/schemas/OrderCreated/x"):
         assert (await api.get(path)).status_code == 404
 
 
-async def test_the_document_names_the_headers_of_every_answer(api: httpx.AsyncClient) -> None:
+async def test_the_document_lists_the_headers_of_every_answer(api: httpx.AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -376,14 +378,14 @@ async def test_the_document_names_the_headers_of_every_answer(api: httpx.AsyncCl
     assert replayed == {"202", "404", "409", "412", "422"}
 
 
-async def test_schemathesis_finds_nothing(api: httpx.AsyncClient) -> None:
-    """Every documented request, valid or not, is answered as the OpenAPI document says."""
+async def test_schemathesis_finds_no_violations(api: httpx.AsyncClient) -> None:
+    """Every documented request, valid or not, is answered as the OpenAPI document specifies."""
     staff = token(SECRET, "grace", "staff", "personal-data")
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
         *("run", f"{api.base_url}/openapi.json", "--header", f"Authorization: Bearer {staff}"),
         *("--max-examples", "20", "--phases", "examples,coverage,fuzzing", "--checks", "all"),
-        # a valid command may well be refused: an order of products that were never listed, an old version
+        # a valid command may still be rejected: an order for unlisted products, or an old version
         *("--exclude-checks", "positive_data_acceptance", "--seed", "1", "--no-color"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -23,7 +23,7 @@ def ordered(product_id: str, headers: dict[str, str]) -> Sent:
     return Sent("POST", "/orders", {"items": [{**LINE, "productId": product_id}]}, headers)
 
 
-async def test_a_repeated_order_is_the_same_order(api: httpx.AsyncClient) -> None:
+async def test_repeating_an_order_returns_the_same_order(api: httpx.AsyncClient) -> None:
     order = ordered("lamp", CUSTOMER)
     first, again = [await order.to(api, Idempotency_Key="repeated") for _ in range(2)]
     assert not replayed(first)
@@ -45,7 +45,7 @@ async def test_a_repeated_order_is_the_same_order(api: httpx.AsyncClient) -> Non
         pytest.param(lambda first: replace(first, method="DELETE"), id="method"),
     ],
 )
-async def test_a_request_that_differs_in_one_thing_may_not_have_the_key(
+async def test_a_key_cannot_be_reused_for_a_request_that_differs_in_any_way(
     api: httpx.AsyncClient, otherwise: Callable[[Sent], Sent]
 ) -> None:
     key = str(uuid4())
@@ -59,7 +59,7 @@ async def test_a_request_that_differs_in_one_thing_may_not_have_the_key(
     assert (await replace(first, headers=STAFF).to(api)).json()["version"] == 1
 
 
-async def test_a_key_is_its_users_own(api: httpx.AsyncClient) -> None:
+async def test_each_user_has_their_own_keys(api: httpx.AsyncClient) -> None:
     for user in ("one", "two"):
         answer = await Sent("PUT", f"/customers/{user}", ADA, bearer(user)).to(api, Idempotency_Key="shared")
         assert (answer.status_code, replayed(answer)) == (202, False)
@@ -67,7 +67,7 @@ async def test_a_key_is_its_users_own(api: httpx.AsyncClient) -> None:
 
 @dataclass(frozen=True)
 class Kept:
-    """An answer, and what happened before it and since; decided anew it would be another one."""
+    """A stored answer, with the requests before and since; a new decision would give another answer."""
 
     status: int
     sent: Sent
@@ -91,7 +91,7 @@ KEPT = [
     Kept(422, ordered("late", CUSTOMER), since=[Sent("PUT", "/products/late", LAMP)]),
     Kept(422, ordered("lamp", STRANGER), since=[Sent("PUT", "/customers/eve", ADA)]),
     Kept(202, Sent("PUT", "/products/lamp", LAMP), since=[Sent("PUT", "/products/lamp", RENAMED)]),
-    # nothing makes these two come out otherwise
+    # no later request can change the outcome of these two
     Kept(409, CANCEL, before=[CANCEL]),
     Kept(
         409,
@@ -102,7 +102,7 @@ KEPT = [
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=str)
-async def test_what_was_decided_is_answered_again_whatever_happened_since(
+async def test_a_decided_request_gets_the_same_answer_again_whatever_happened_since(
     api: httpx.AsyncClient, kept: Kept
 ) -> None:
     order_id, key = await placed(api), str(uuid4())
@@ -132,7 +132,7 @@ async def test_what_was_decided_is_answered_again_whatever_happened_since(
         (422, replace(BY_ADA, body={})),
     ],
 )
-async def test_what_was_never_decided_leaves_the_key_free(
+async def test_an_invalid_request_does_not_use_up_its_key(
     api: httpx.AsyncClient, status: int, refused: Sent
 ) -> None:
     key = str(uuid4())

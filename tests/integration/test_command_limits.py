@@ -32,7 +32,7 @@ def ordered(ids: Sequence[str], quantity: int = 1) -> Sent:
 
 @dataclass(frozen=True)
 class Limit:
-    """What is told of a value, where a refusal points, and the values on both sides of the edges."""
+    """A limited value: its name, its pointer in refusals, and values on both sides of its limits."""
 
     name: str
     send: Callable[[Any], Sent]
@@ -42,7 +42,7 @@ class Limit:
 
 
 def longest_email(extra: str = "") -> str:
-    """254 characters, each of its parts as long as it may be but the third label, which takes `extra`."""
+    """254 characters: every part has its maximum length except the third label, which takes `extra`."""
     return f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 57}{extra}.com"
 
 
@@ -106,7 +106,7 @@ LIMITS = [
 
 
 def cases(limit: Limit) -> Iterator[Any]:
-    """The limit's values: what to send, and where the refusal must point, if it is to be one."""
+    """The limit's test cases: what to send, and the pointer of the refusal, or None if accepted."""
     for pointer, values in ((None, limit.accepted), (limit.pointer, limit.refused)):
         for value in values:
             size = len(value) if isinstance(value, str) and limit.name != "price" else value
@@ -115,7 +115,7 @@ def cases(limit: Limit) -> Iterator[Any]:
 
 @pytest_asyncio.fixture(scope="module")
 async def shop(api: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """The API with products of the shortest and the longest ids."""
+    """The API with products whose ids have the minimum and maximum length."""
     offer = {"name": "Jewel", "price": HIGHEST}
     await asyncio.gather(
         *(api.put(f"/products/{each}", json=offer, headers=STAFF) for each in ("~", *LONG_IDS))
@@ -124,23 +124,23 @@ async def shop(api: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize(("sent", "pointer"), [case for limit in LIMITS for case in cases(limit)])
-async def test_a_value_is_accepted_up_to_its_limits_and_refused_beyond(
+async def test_values_are_accepted_up_to_their_limits_and_refused_beyond(
     shop: httpx.AsyncClient, sent: Sent, pointer: str | None
 ) -> None:
     answer = await sent.about(await placed(shop)).to(shop)
     assert answer.status_code == (202 if pointer is None else 422), answer.text
     if pointer is not None:
-        told = answer.json()
-        assert told["code"] == "validation-failed"
-        assert [error["pointer"] for error in told["errors"]] == [pointer]
+        problem = answer.json()
+        assert problem["code"] == "validation-failed"
+        assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-async def test_an_order_may_be_as_large_as_all_limits_allow(shop: httpx.AsyncClient) -> None:
+async def test_an_order_at_all_limits_is_accepted(shop: httpx.AsyncClient) -> None:
     assert (await ordered(LONG_IDS[:100], 1000).to(shop)).status_code == 202
 
 
 @pytest.mark.parametrize("length", [1, 255])
-async def test_an_idempotency_key_may_have_1_to_255_characters(api: httpx.AsyncClient, length: int) -> None:
+async def test_an_idempotency_key_has_1_to_255_characters(api: httpx.AsyncClient, length: int) -> None:
     user = "u" * 64
     headers = {**bearer(user), "Idempotency-Key": "~" * length}
     first, again = [await api.put(f"/customers/{user}", json=ADA, headers=headers) for _ in range(2)]
@@ -149,7 +149,7 @@ async def test_an_idempotency_key_may_have_1_to_255_characters(api: httpx.AsyncC
 
 @pytest.mark.parametrize("in_chunks", [False, True])
 @pytest.mark.parametrize(("length", "status"), [(MEGABYTE, 202), (MEGABYTE + 1, 413)])
-async def test_a_body_may_have_one_mebibyte(
+async def test_a_body_may_have_up_to_one_mebibyte(
     api: httpx.AsyncClient, length: int, status: int, in_chunks: bool
 ) -> None:
     body = b'{"name":"Lamp","price":"19.90"}'.ljust(length)
@@ -164,7 +164,7 @@ async def test_a_body_may_have_one_mebibyte(
 
 
 @pytest.mark.parametrize(("count", "status"), [(1000, 200), (1001, 422)])
-async def test_keys_are_handed_out_for_up_to_1000_customers(
+async def test_keys_of_up_to_1000_customers_are_returned_at_a_time(
     api: httpx.AsyncClient, count: int, status: int
 ) -> None:
     wanted = [f"{number:x>64}" for number in range(count - 1)]

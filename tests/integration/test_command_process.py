@@ -1,4 +1,4 @@
-"""The process itself: it leaves in an orderly way."""
+"""The process itself: startup, readiness and graceful shutdown."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ STAFF = {"Authorization": f"Bearer {token(SECRET, 'grace', 'staff')}"}
 LAMP = {"name": "Lamp", "price": "19.90"}
 
 
-async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_process_stops(
+async def test_a_stopping_process_finishes_running_commands_and_refuses_new_ones(
     postgres_url: str,
 ) -> None:
     await migrate(postgres_url)
@@ -54,7 +54,7 @@ async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_pro
         async def leaving() -> bool:
             return (await client.get("/health/ready")).status_code == 503
 
-        await eventually(leaving, "the process says that it stops")
+        await eventually(leaving, "the process reports that it is stopping")
         refused = await client.put("/products/chair", json=LAMP)
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert refused.headers["retry-after"]
@@ -64,7 +64,7 @@ async def test_a_command_under_way_is_answered_and_the_rest_refused_when_the_pro
         assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
-async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Path) -> None:
+async def test_a_process_started_without_its_database_waits_and_reports_it(tmp_path: Path) -> None:
     server = await start_postgres(tmp_path / "server")
     try:
         await migrate(server.url)
@@ -82,7 +82,7 @@ async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Pa
                 except httpx.ConnectError:
                     return False
 
-            await eventually(partial(ready, 503), "the process says what it waits for")
+            await eventually(partial(ready, 503), "the process reports what it is waiting for")
             assert (await client.get("/health/ready")).json()["reasons"] == {
                 "postgres": "the event store is unavailable"
             }
@@ -97,12 +97,12 @@ async def test_a_start_while_the_database_is_away_waits_and_says_so(tmp_path: Pa
 
 
 @pytest.mark.parametrize("password", ["hid%ten", "hid%den"])
-def test_a_database_url_that_cannot_be_read_is_refused_without_its_password(
+def test_an_invalid_database_url_is_refused_without_showing_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], password: str
 ) -> None:
     monkeypatch.setenv("POSTGRES_URL", f"postgresql://orders:{password}@127.0.0.1/orders")
     with pytest.raises(SystemExit, match="2"):
         read_settings(StoreSettings)
-    said = capsys.readouterr().err
-    assert "POSTGRES_URL: cannot be parsed" in said
-    assert "hid" not in said
+    errors = capsys.readouterr().err
+    assert "POSTGRES_URL: cannot be parsed" in errors
+    assert "hid" not in errors

@@ -1,4 +1,4 @@
-"""The event store on a real PostgreSQL: each command all or nothing, whatever its neighbours do."""
+"""The event store on a real PostgreSQL: each command is atomic, whatever runs concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 Rows = list[tuple[Any, ...]]
 
 
-def told(decided: Outcome) -> Answer:
+def shown(decided: Outcome) -> Answer:
     """An answer that shows what was decided."""
     match decided:
         case Accepted(version, subject):
@@ -59,7 +59,7 @@ def command(aggregate: Any, subject: str, decide: Any, **more: Any) -> Command[A
         traceparent=None,
         request_id="r",
         received_at=datetime.now(UTC),
-        answer=told,
+        answer=shown,
         **more,
     )
 
@@ -105,7 +105,7 @@ def ship(order_id: str, **more: Any) -> Command[Any]:
 
 
 def history_of(product_id: str, length: int) -> str:
-    """Stores a product that was listed and renamed again and again, to `n<length>` at last."""
+    """Stores a product that was listed and then renamed repeatedly, finally to `n<length>`."""
     return f"""
         INSERT INTO events
             (stream_id, version, event_id, category, subject, type, schema_version, data, metadata,
@@ -156,7 +156,7 @@ async def test_an_event_its_outbox_row_and_its_price_are_stored_together(postgre
     ]
 
 
-async def test_the_same_commands_one_by_one_and_all_at_once_store_the_same(postgres_url: str) -> None:
+async def test_commands_store_the_same_events_one_by_one_and_concurrently(postgres_url: str) -> None:
     def commands(prefix: str) -> Sequence[Command[Any]]:
         ada = f"{prefix}ada"
         return [
@@ -181,7 +181,7 @@ async def test_the_same_commands_one_by_one_and_all_at_once_store_the_same(postg
     assert await rows(postgres_url, stored, "a-%") == await rows(postgres_url, stored, "b-%")
 
 
-async def test_of_two_writers_on_one_stream_one_wins(postgres_url: str) -> None:
+async def test_one_of_two_concurrent_writers_on_a_stream_wins(postgres_url: str) -> None:
     async with opened(postgres_url) as one, opened(postgres_url) as two:
         await statuses(one, offer("lamp"), register("ada"))
         for _ in range(20):
@@ -195,7 +195,7 @@ async def test_of_two_writers_on_one_stream_one_wins(postgres_url: str) -> None:
     assert await rows(postgres_url, uneven) == []
 
 
-async def test_a_loser_whose_decision_still_holds_is_decided_again(postgres_url: str) -> None:
+async def test_a_command_that_loses_a_race_is_decided_again(postgres_url: str) -> None:
     async with opened(postgres_url) as one, opened(postgres_url) as two:
         await status(one, offer("lamp", "start", 1))
         asked = [(store, offer("lamp", f"n{i}", i + 2)) for i in range(20) for store in (one, two)]
@@ -208,7 +208,7 @@ async def test_a_loser_whose_decision_still_holds_is_decided_again(postgres_url:
     assert kinds == ["ProductRenamed", "ProductRepriced"] * (len(kinds) // 2)
 
 
-async def test_if_match_is_checked_before_the_domain_refuses(postgres_url: str) -> None:
+async def test_if_match_is_checked_before_domain_rules(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         await statuses(store, offer("lamp"), register("ada"))
         order_id = str(uuid4())
@@ -222,7 +222,7 @@ async def test_if_match_is_checked_before_the_domain_refuses(postgres_url: str) 
         assert await status(store, offer("new", expected=0)) == 412
 
 
-async def test_twins_with_one_idempotency_key_write_once(postgres_url: str) -> None:
+async def test_concurrent_requests_with_one_idempotency_key_write_once(postgres_url: str) -> None:
     key = partial(Idempotency, "ada", fingerprint=b"0123456789abcdef" + b"x" * 32)
     async with opened(postgres_url) as one, opened(postgres_url) as two:
         await statuses(one, offer("lamp"), register("ada"))
@@ -234,12 +234,12 @@ async def test_twins_with_one_idempotency_key_write_once(postgres_url: str) -> N
         assert [each.replayed for each in executed].count(False) == 1
         with pytest.raises(KeyReusedError):
             await one.execute(place("ada", "lamp", idempotency=Idempotency("ada", "k", b"other")))
-        # another user's key of the same name is another key
+        # the same key of another user is a different key
         assert await status(one, place("ada", "lamp", idempotency=Idempotency("eve", "k", b"other"))) == 202
     assert await rows(postgres_url, "SELECT count(*) FROM events WHERE category = 'orders'") == [(2,)]
 
 
-async def test_rejections_are_remembered_too(postgres_url: str) -> None:
+async def test_rejections_are_replayed_too(postgres_url: str) -> None:
     key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
     async with opened(postgres_url) as store:
         assert await status(store, cancel("nothing", idempotency=key)) == 409
@@ -247,7 +247,7 @@ async def test_rejections_are_remembered_too(postgres_url: str) -> None:
     assert (again.answer.status, again.replayed) == (409, True)
 
 
-async def test_keys_expire_after_a_day_and_an_hour(postgres_url: str) -> None:
+async def test_keys_expire_after_25_hours(postgres_url: str) -> None:
     key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
     async with opened(postgres_url) as store:
         await status(store, offer("lamp", idempotency=key))
@@ -257,13 +257,13 @@ async def test_keys_expire_after_a_day_and_an_hour(postgres_url: str) -> None:
         assert await expire_idempotency_keys(store._pool) == 1
 
 
-async def test_a_strangers_lock_holds_up_only_who_meets_it(postgres_url: str) -> None:
+async def test_a_rivals_lock_delays_only_commands_for_the_same_stream(postgres_url: str) -> None:
     async with (
         opened(postgres_url) as store,
         await psycopg.AsyncConnection.connect(postgres_url) as stranger,
     ):
         await statuses(store, *(offer(f"p{number}") for number in range(20)))
-        # a rival in the middle of its transaction, as append_commands would leave it
+        # a rival in the middle of its transaction, as append_commands would be
         await stranger.execute(
             "INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,"
             " metadata, occurred_at) VALUES ('products/p7', 2, gen_random_uuid(), 'products', 'p7',"
@@ -275,7 +275,7 @@ async def test_a_strangers_lock_holds_up_only_who_meets_it(postgres_url: str) ->
             assert set(await statuses(store, *others)) == {202}
         assert not waiting.done()
         await stranger.commit()
-        # decided again: the product was delisted meanwhile, so it is listed anew
+        # decided again: the product was delisted in the meantime, so it is listed again
         assert await waiting == 202
     stored = "SELECT version, type FROM events WHERE subject = 'p7' ORDER BY version"
     assert await rows(postgres_url, stored) == [
@@ -285,7 +285,7 @@ async def test_a_strangers_lock_holds_up_only_who_meets_it(postgres_url: str) ->
     ]
 
 
-async def test_two_processes_with_the_same_streams_and_keys_in_opposite_order_finish(
+async def test_processes_that_write_the_same_streams_in_opposite_order_do_not_deadlock(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url, writers=1) as one, opened(postgres_url, writers=1) as two:
@@ -306,7 +306,7 @@ async def test_two_processes_with_the_same_streams_and_keys_in_opposite_order_fi
     assert await rows(postgres_url, uneven) == []
 
 
-async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(postgres_url: str) -> None:
+async def test_personal_data_is_stored_encrypted_and_erased_with_its_key(postgres_url: str) -> None:
     key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
     async with opened(postgres_url) as store:
         assert await status(store, register("ada", "Ada Lovelace", idempotency=key)) == 202
@@ -316,7 +316,7 @@ async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(po
         assert keys["bob"] is None
         assert await status(store, erase("ada")) == 202
         assert await store.personal_data_keys(["ada"]) == {"ada": None}
-        # the same request is still known, though nothing of its body is
+        # the same request is still recognized, although nothing of its body is stored
         assert (await store.execute(register("ada", "Ada Lovelace", idempotency=key))).replayed
     for table in ("events", "snapshots", "idempotency_keys", "customers_lookup"):
         text = str(await rows(postgres_url, f"SELECT t::text FROM {table} t"))
@@ -324,8 +324,8 @@ async def test_personal_data_is_never_stored_in_clear_and_erased_with_its_key(po
         assert b"x".hex() * 32 not in text
 
 
-async def test_a_key_that_outlived_its_stream_is_taken_up_again(postgres_url: str) -> None:
-    """Events and keys are backed up apart: a restore may bring back the younger keys."""
+async def test_a_key_without_a_stream_is_reused(postgres_url: str) -> None:
+    """Events and keys are backed up separately, so a restore may bring back keys newer than the events."""
     left = "INSERT INTO personal_data_keys VALUES ('ada', repeat('k', 32)::bytea) RETURNING 1"
     async with opened(postgres_url) as store:
         await rows(postgres_url, left)
@@ -334,7 +334,7 @@ async def test_a_key_that_outlived_its_stream_is_taken_up_again(postgres_url: st
         assert await store.personal_data_keys(["ada"]) == before
 
 
-async def test_what_was_under_way_beside_an_erasure_leaves_no_digest(postgres_url: str) -> None:
+async def test_requests_concurrent_with_an_erasure_leave_no_digest(postgres_url: str) -> None:
     late = """
         INSERT INTO idempotency_keys (user_id, key, stream_id, fingerprint, status, body)
         SELECT 'u', name, 'customers/' || name, repeat('x', 48)::bytea, 202, '{}'
@@ -349,7 +349,7 @@ async def test_what_was_under_way_beside_an_erasure_leaves_no_digest(postgres_ur
     assert await rows(postgres_url, left) == [("customers/ada", 16), ("customers/bob", 48)]
 
 
-async def test_a_long_stream_gets_a_snapshot_and_an_older_shape_is_ignored(postgres_url: str) -> None:
+async def test_a_long_stream_gets_a_snapshot_and_outdated_ones_are_ignored(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         for number in range(120):
             assert await status(store, offer("lamp", f"n{number}")) == 202
@@ -361,13 +361,13 @@ async def test_a_long_stream_gets_a_snapshot_and_an_older_shape_is_ignored(postg
         assert await rows(postgres_url, "SELECT version, shape FROM snapshots") == [(120, 1)]
 
 
-async def test_a_stream_of_10_000_events_loads_like_one_of_100(postgres_url: str) -> None:
-    """How long each takes is measured by `make bench ONLY=command`."""
+async def test_a_stream_of_10_000_events_loads_no_more_events_than_one_of_100(postgres_url: str) -> None:
+    """`make bench ONLY=command` measures the time."""
     for name, length in (("long", 10_000), ("short", 100)):
         await rows(postgres_url, history_of(name, length))
     async with opened(postgres_url) as store:
         for name, length in (("long", 10_000), ("short", 100)):
-            executed = await store.execute(offer(name, f"n{length}"))  # it is called so already
+            executed = await store.execute(offer(name, f"n{length}"))  # it already has this name
             assert orjson.loads(executed.answer.body)["version"] == length
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
         context = await load(connection, [offer("long"), offer("short")], [])
@@ -378,7 +378,7 @@ async def test_a_stream_of_10_000_events_loads_like_one_of_100(postgres_url: str
     assert short.replayed <= EVERY
 
 
-async def test_what_is_taken_for_a_new_stream_and_is_none_stores_nothing(postgres_url: str) -> None:
+async def test_a_command_for_a_new_stream_that_already_exists_stores_nothing(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         assert await statuses(store, register("ada"), offer("lamp")) == [202, 202]
         new = place("ada", "lamp", order_id="o", begins=True)
@@ -388,7 +388,7 @@ async def test_what_is_taken_for_a_new_stream_and_is_none_stores_nothing(postgre
     assert await rows(postgres_url, "SELECT version FROM events WHERE subject = 'o'") == [(1,)]
 
 
-async def test_event_times_never_go_back(postgres_url: str) -> None:
+async def test_event_times_never_go_backwards(postgres_url: str) -> None:
     times = iter([datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)])
     async with opened(postgres_url, clock=lambda: next(times)) as store:
         await status(store, offer("lamp"))
@@ -397,7 +397,7 @@ async def test_event_times_never_go_back(postgres_url: str) -> None:
     assert stored == [(datetime(2026, 1, 2, tzinfo=UTC),)]
 
 
-async def test_events_are_never_changed(postgres_url: str) -> None:
+async def test_events_cannot_be_changed_or_deleted(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         await status(store, offer("lamp"))
     for statement in ("DELETE FROM events", "UPDATE events SET data = '{}'", "TRUNCATE events"):
@@ -405,7 +405,7 @@ async def test_events_are_never_changed(postgres_url: str) -> None:
             await rows(postgres_url, statement)
 
 
-async def test_migrations_are_safe_to_start_at_once(postgres_url: str) -> None:
+async def test_migrations_may_run_concurrently(postgres_url: str) -> None:
     fresh = postgres_url + "_fresh"
     await rows(postgres_url, "SELECT 1")
     async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
@@ -415,7 +415,7 @@ async def test_migrations_are_safe_to_start_at_once(postgres_url: str) -> None:
     assert max(map(len, applied)) > 0
 
 
-async def test_what_a_process_knows_of_a_product_never_sets_a_price_or_refuses_an_order(
+async def test_cached_products_never_decide_a_price_or_reject_an_order(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url) as knowing, opened(postgres_url) as other:
@@ -440,7 +440,7 @@ async def test_what_a_process_knows_of_a_product_never_sets_a_price_or_refuses_a
     assert prices == [("first", "19.90"), ("second", "25.00"), ("third", "26.00")]
 
 
-async def test_orders_of_known_products_are_decided_without_asking_the_store(postgres_url: str) -> None:
+async def test_orders_for_cached_products_are_decided_without_a_query(postgres_url: str) -> None:
     known = FactCache()
     async with opened(postgres_url) as store:
         assert await statuses(store, offer("p"), register("ada")) == [202, 202]

@@ -1,4 +1,4 @@
-"""What may befall the event store: its database away, frozen, killed, restored in part; an answer lost."""
+"""Faults of the event store: its database unavailable, frozen, killed or partly restored; a lost answer."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.integration
 ORDERS = "SELECT count(*) FROM events WHERE category = 'orders'"
 
 
-async def test_a_customer_whose_key_a_restore_left_out_is_told_that_something_is_away(
+async def test_a_customer_whose_key_is_missing_after_a_restore_gets_unavailable(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url) as store:
@@ -42,7 +42,7 @@ async def test_a_customer_whose_key_a_restore_left_out_is_told_that_something_is
         assert await status(store, erase("ada")) == 202
 
 
-async def test_a_database_that_lacks_a_migration_is_told_to_be_away(postgres_url: str) -> None:
+async def test_a_database_without_the_latest_migration_counts_as_unavailable(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]
         for what in ("FUNCTION append_batch", "TABLE personal_data_keys"):
@@ -55,8 +55,8 @@ async def test_a_database_that_lacks_a_migration_is_told_to_be_away(postgres_url
             await store.personal_data_keys(["ada"])
 
 
-@pytest.mark.skipif(IN_CONTAINERS, reason="freezes processes of this machine")
-async def test_a_frozen_database_is_away_for_who_asks_for_keys(
+@pytest.mark.skipif(IN_CONTAINERS, reason="freezes local processes")
+async def test_reading_keys_from_a_frozen_database_times_out(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.command.store.event_store._ANSWER_SECONDS", 0.5)
@@ -77,7 +77,7 @@ async def test_a_frozen_database_is_away_for_who_asks_for_keys(
                 os.kill(pid, signal.SIGCONT)
 
 
-async def test_what_was_taken_is_answered_when_the_store_is_left(postgres_url: str) -> None:
+async def test_accepted_commands_are_answered_before_the_store_closes(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         under_way = asyncio.create_task(status(store, offer("lamp")))
         await asyncio.sleep(0)
@@ -85,8 +85,8 @@ async def test_what_was_taken_is_answered_when_the_store_is_left(postgres_url: s
         assert await under_way == 202
 
 
-async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) -> None:
-    """Backends are ended under load, again and again: every 202 is there once, nothing else is."""
+async def test_no_order_is_lost_or_duplicated_when_connections_are_killed(postgres_url: str) -> None:
+    """Backends are repeatedly terminated under load; every order with a 202 is stored exactly once."""
     async with opened(postgres_url) as store:
         await statuses(store, offer("lamp"), register("ada"))
         accepted: list[str] = []
@@ -124,7 +124,7 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up(postgres_url: str) ->
 
 
 @pytest.mark.parametrize("keyed", [False, True], ids=["without a key", "with a key"])
-async def test_who_committed_and_never_heard_of_it_is_told_so_and_stores_nothing_twice(
+async def test_a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated(
     postgres_url: str, keyed: bool
 ) -> None:
     key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32) if keyed else None
@@ -141,14 +141,14 @@ async def test_who_committed_and_never_heard_of_it_is_told_so_and_stores_nothing
             link.cut()
             executed = await asked
             assert (executed.answer.status, executed.replayed) == (202, False)
-            # and it is the one order that is there
+            # the answer names the only stored order
             assert (orjson.loads(executed.answer.body)["subject"],) in await rows(
                 postgres_url, "SELECT subject FROM events WHERE category = 'orders'"
             )
     assert await rows(postgres_url, ORDERS) == [(1,)]
 
 
-async def test_commands_wait_out_a_restart_of_the_database(
+async def test_commands_succeed_again_after_a_restart_of_the_database(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     server: Server = await start_postgres(tmp_path_factory.mktemp("restart") / "server")
@@ -172,17 +172,17 @@ async def test_commands_wait_out_a_restart_of_the_database(
         await server.stop()
 
 
-async def test_a_database_that_was_away_for_long_is_found_as_soon_as_it_is_back(
+async def test_a_database_that_returns_after_a_long_outage_is_used_immediately(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # the pool's third attempt comes as late as it would after minutes
+    # delays the pool's third attempt as it would be after minutes of outage
     monkeypatch.setattr("psycopg_pool.base.AttemptWithBackoff.DELAY_BACKOFF", 100.0)
     server: Server = await start_postgres(tmp_path_factory.mktemp("away") / "server")
     await migrate(server.url)
     try:
         async with opened(server.url) as store:
             await server.kill()
-            for _ in range(3):  # the first meets the connection that was lost
+            for _ in range(3):  # the first one uses the lost connection
                 with pytest.raises(StoreUnavailableError):
                     await store.personal_data_keys(["ada"])
             await server.start()
@@ -211,4 +211,4 @@ async def test_a_snapshot_that_cannot_be_saved_costs_no_connection(postgres_url:
         async def saved() -> bool:
             return await rows(postgres_url, "SELECT count(*) FROM snapshots") == [(1,)]
 
-        await eventually(saved, "whoever loads it next saves it")
+        await eventually(saved, "the next command that loads the stream saves a snapshot")

@@ -1,4 +1,4 @@
-"""A broker that asks who is there: the processes get what they need of it, another team what it may have."""
+"""A broker with authentication: each process and each team has exactly the access it needs."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ from shared.telemetry import Readiness, new_registry
 from shared.topics import CATEGORIES
 from tests.projecting import Projection
 from tests.relaying import published, relay, store
-from tests.secured import Secured, read, start_secured_kafka, turned_away, write
+from tests.secured import Secured, read, refusal, start_secured_kafka, write
 from tests.servers import Server, eventually, librdkafka
 
 pytestmark = pytest.mark.integration
@@ -55,7 +55,7 @@ JSON = dict[str, Any]
 async def ran(
     command: Sequence[str | Path], environment: dict[str, str], expected: int = 0
 ) -> tuple[str, str]:
-    """What a program says on its two outputs, after it ended as expected."""
+    """Run a program that must end as expected; returns its two outputs."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,
@@ -70,29 +70,29 @@ async def ran(
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The secured broker, with a command API whose events go to it."""
+    """The secured broker, with a command API whose events are published to it."""
 
     kafka: Secured
     postgres: str
     command: httpx.AsyncClient
 
     async def topics(self, expected: int = 0, **more: str) -> str:
-        """Run the topics job; its log."""
-        told = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
-        _, log = await ran((sys.executable, "-m", "services.command", "topics"), told, expected)
+        """Run the topics job; returns its log."""
+        environment = {"POSTGRES_URL": self.postgres, **self.kafka.environment("topics"), **more}
+        _, log = await ran((sys.executable, "-m", "services.command", "topics"), environment, expected)
         return log
 
     async def subscriber(
         self, program: str, *arguments: str | Path, more: Mapping[str, str], expected: int = 0
     ) -> tuple[str, str]:
-        """Run an example consumer as the team that was granted access; its two outputs."""
-        told = {
+        """Run an example consumer as the team that was granted access; returns its two outputs."""
+        environment = {
             "KAFKA_USERNAME": "subscriber",
             "KAFKA_PASSWORD": self.kafka.secrets["KAFKA_SUBSCRIBER_PASSWORD"],
             "KAFKA_CA": str(self.kafka.authority),
             **more,
         }
-        return await ran((program, *arguments), told, expected)
+        return await ran((program, *arguments), environment, expected)
 
 
 def bearer(sub: str, *roles: str) -> dict[str, str]:
@@ -109,7 +109,7 @@ async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secur
 
 @pytest_asyncio.fixture(scope="module")
 async def around(kafka: Secured, postgres: Server) -> AsyncIterator[Around]:
-    """Topics and access made by the job, and the command API."""
+    """The topics and ACLs created by the job, and the command API."""
     import psycopg
 
     name = f"test_{uuid4().hex}"
@@ -140,12 +140,12 @@ async def projected(database: AsyncDatabase[JSON], order: str) -> bool:
 
 
 async def parked(database: AsyncDatabase[JSON], subject: str) -> bool:
-    """Whether a stream waits among the dead letters."""
+    """Whether a stream is parked with its dead letters."""
     return await database[PARKED].find_one({"subject": subject}) is not None
 
 
 async def ordered(around: Around, customer: str) -> str:
-    """An order of a new customer; its id."""
+    """Place an order of a new customer; returns its id."""
     ada, grace = bearer(customer), bearer("grace", "staff")
     http = around.command
     done = [
@@ -159,21 +159,21 @@ async def ordered(around: Around, customer: str) -> str:
     return str(done[-1].json()["orderId"])
 
 
-async def test_an_event_takes_its_whole_way_with_the_rights_that_the_job_made(
+async def test_events_are_published_and_projected_with_the_acls_of_the_job(
     around: Around, mongodb: Server, tmp_path: Path
 ) -> None:
     order = await ordered(around, "ada")
-    # an order that begins with its end is of no use to anybody
+    # an order that starts with its cancellation cannot be projected
     await store(around.postgres, [("orders/none", 1)])
     database = f"test_{uuid4().hex[:20]}"
-    told = around.kafka.environment("projection") | {
+    environment = around.kafka.environment("projection") | {
         "MONGODB_URL": mongodb.url,
         "MONGODB_DATABASE": database,
         "PERSONAL_DATA_KEYS_URL": str(around.command.base_url),
         "PERSONAL_DATA_TOKEN": token(SECRET, "projection", "personal-data"),
         "PORT": str(free_ports(1)[0]),
     }
-    projection = Projection(told, tmp_path / "projection.log")
+    projection = Projection(environment, tmp_path / "projection.log")
     client: AsyncMongoClient[JSON] = AsyncMongoClient(mongodb.url, tz_aware=True)
     relaying = relay(
         around.postgres, around.kafka.internal, tmp_path / "relay.log", **around.kafka.environment("relay")
@@ -183,31 +183,31 @@ async def test_an_event_takes_its_whole_way_with_the_rights_that_the_job_made(
         try:
             await projection.ready()
             await eventually(lambda: projected(client[database], order), "the order is a document", 30)
-            await eventually(lambda: parked(client[database], "none"), "the other one is parked", 30)
+            await eventually(lambda: parked(client[database], "none"), "the invalid order is parked", 30)
             letters = ("-m", "services.projection", "dead-letters", "show", "orders/none")
-            said, _ = await ran((sys.executable, *letters), told)
-            assert "OrderCancelled" in said
+            output, _ = await ran((sys.executable, *letters), environment)
+            assert "OrderCancelled" in output
         finally:
             await projection.stop()
             await client.drop_database(database)
 
 
 async def all_published(around: Around, folder: Path) -> None:
-    """Let a relay bring to the topics what was stored."""
-    told = around.kafka.environment("relay")
-    async with relay(around.postgres, around.kafka.internal, folder / "relay.log", **told):
+    """Let a relay publish the stored events."""
+    environment = around.kafka.environment("relay")
+    async with relay(around.postgres, around.kafka.internal, folder / "relay.log", **environment):
         await published(around.postgres)
 
 
 def delete_no_records(kafka: Secured, user: str) -> None:
-    """Delete what stands before the beginning of a partition; raises what is refused."""
+    """Delete the records before the beginning of a partition, i.e. none; raises if access is denied."""
     admin = AdminClient(kafka.options(user))
     for done in admin.delete_records([TopicPartition("orders", 0, 0)], request_timeout=10).values():
         done.result()
 
 
 async def refused(work: Callable[..., object], *arguments: Any, **more: Any) -> str:
-    """The name of the error with which something is refused."""
+    """The name of the error with which a call is refused."""
     with pytest.raises(KafkaException) as caught:
         await asyncio.to_thread(work, *arguments, **more)
     return str(caught.value.args[0].name())
@@ -237,33 +237,33 @@ async def test_the_example_consumer_signs_in(around: Around, tmp_path: Path) -> 
 
 async def test_kcat_signs_in(around: Around, tmp_path: Path) -> None:
     if shutil.which("kcat") is None:
-        pytest.skip("there is no kcat (apt-get install kcat)")
+        pytest.skip("kcat is not installed (apt-get install kcat)")
     order = await ordered(around, "dora")
     await all_published(around, tmp_path)
     program, newer = "docs/examples/subscriber.kcat.sh", {"LIBRDKAFKA": str(librdkafka())}
     shown, _ = await around.subscriber(program, around.kafka.external, more=newer)
     assert f" {order} content-type=application/cloudevents+json,incarnation=" in shown
-    _, said = await around.subscriber(program, around.kafka.external, "orders.dlq", more=newer, expected=1)
-    assert "authorization failed" in said
+    _, errors = await around.subscriber(program, around.kafka.external, "orders.dlq", more=newer, expected=1)
+    assert "authorization failed" in errors
 
 
 @pytest.mark.parametrize("topic", ["orders.dlq", "customers.dlq", "products.dlq", "heartbeats"])
-async def test_a_subscribing_team_reads_nothing_else(around: Around, topic: str) -> None:
+async def test_a_subscribing_team_cannot_read_other_topics(around: Around, topic: str) -> None:
     assert await refused(read, around.kafka, topic) == "TOPIC_AUTHORIZATION_FAILED"
 
 
 @pytest.mark.parametrize("topic", ["orders", "orders.dlq"])
-async def test_a_subscribing_team_writes_nowhere(around: Around, topic: str) -> None:
+async def test_a_subscribing_team_cannot_write(around: Around, topic: str) -> None:
     assert await refused(write, around.kafka, topic) == "TOPIC_AUTHORIZATION_FAILED"
 
 
-async def test_a_subscribing_team_stays_out_of_the_groups_of_others(around: Around) -> None:
+async def test_a_subscribing_team_cannot_join_the_groups_of_others(around: Around) -> None:
     for group in ("projection-1", "subscriber", "billing.orders"):
-        told = {"group.id": group}
-        assert await refused(read, around.kafka, "orders", **told) == "GROUP_AUTHORIZATION_FAILED"
+        options = {"group.id": group}
+        assert await refused(read, around.kafka, "orders", **options) == "GROUP_AUTHORIZATION_FAILED"
 
 
-async def test_our_own_processes_have_no_more_than_they_need(around: Around) -> None:
+async def test_our_own_processes_have_only_the_access_they_need(around: Around) -> None:
     kafka = around.kafka
     for topic in ("orders", "heartbeats"):
         assert await refused(write, kafka, topic, "projection") == "TOPIC_AUTHORIZATION_FAILED"
@@ -290,32 +290,32 @@ async def test_our_own_processes_have_no_more_than_they_need(around: Around) -> 
     ],
     ids=["password", "user", "PLAIN", "no user", "no TLS", "plaintext", "another authority"],
 )
-async def test_nobody_else_gets_in(
+async def test_clients_without_valid_credentials_are_refused(
     around: Around, tmp_path: Path, changed: dict[str, str], reason: str
 ) -> None:
-    told = around.kafka.options("subscriber") | changed
+    options = around.kafka.options("subscriber") | changed
     if "ssl.ca.location" in changed:
         another = tmp_path / "ca.pem"
         another.write_text(issue(("kafka",), ("127.0.0.1",)).authority)
-        told["ssl.ca.location"] = str(another)
-    if not told["security.protocol"].startswith("SASL"):
-        told = {name: value for name, value in told.items() if not name.startswith("sasl")}
-    assert reason in await asyncio.to_thread(turned_away, told)
+        options["ssl.ca.location"] = str(another)
+    if not options["security.protocol"].startswith("SASL"):
+        options = {name: value for name, value in options.items() if not name.startswith("sasl")}
+    assert reason in await asyncio.to_thread(refusal, options)
 
 
-async def test_the_job_itself_gets_in_only_from_inside(around: Around) -> None:
+async def test_the_topics_job_can_connect_only_internally(around: Around) -> None:
     options = cluster_options(around)
     assert AdminClient(options).list_topics(timeout=10).topics
     outside = {**options, "bootstrap.servers": around.kafka.external}
-    assert "Unsupported SASL mechanism" in await asyncio.to_thread(turned_away, outside)
+    assert "Unsupported SASL mechanism" in await asyncio.to_thread(refusal, outside)
 
 
-async def test_the_job_says_why_it_is_not_let_in(around: Around) -> None:
-    told = {"KAFKA_SASL_PASSWORD": "not-the-password-of-the-job"}
-    assert "Invalid username or password" in await around.topics(1, **told)
+async def test_the_topics_job_reports_why_it_cannot_connect(around: Around) -> None:
+    wrong = {"KAFKA_SASL_PASSWORD": "not-the-password-of-the-job"}
+    assert "Invalid username or password" in await around.topics(1, **wrong)
 
 
-async def test_the_job_done_again_changes_nothing_and_mends_what_drifted(around: Around) -> None:
+async def test_a_repeated_topics_job_changes_nothing_but_repairs_drift(around: Around) -> None:
     admin = AdminClient(cluster_options(around))
 
     def rule(user: str, name: str, operation: AclOperation, kind: AclPermissionType) -> AclBinding:
@@ -341,29 +341,29 @@ async def test_the_job_done_again_changes_nothing_and_mends_what_drifted(around:
         done.result()
     for removed in admin.delete_acls([exactly(gone)]).values():
         removed.result()
-    await eventually(lambda: stand(admin, before - {gone} | theirs | surplus), "the drift is there")
+    await eventually(lambda: stand(admin, before - {gone} | theirs | surplus), "the drift is applied")
     await around.topics()
-    await eventually(lambda: stand(admin, before | theirs), "the drift is mended")
+    await eventually(lambda: stand(admin, before | theirs), "the drift is repaired")
     users = json.dumps({"relay": "relay", "republish": "republish", "projection": "projection"})
     await around.topics(KAFKA_USERS=users)
     left = {each for each in before if each.principal != "User:subscriber"}
-    await eventually(lambda: stand(admin, left | theirs), "a team that is no longer named has no rights left")
+    await eventually(lambda: stand(admin, left | theirs), "the rights of a removed team are revoked")
     await around.topics()
-    await eventually(lambda: stand(admin, before | theirs), "it is granted them again")
+    await eventually(lambda: stand(admin, before | theirs), "the rights are granted again")
 
 
 def cluster_options(around: Around) -> dict[str, Any]:
-    """How the topics job gets in."""
-    told = {name.lower(): value for name, value in around.kafka.environment("topics").items()}
-    known = {name: value for name, value in told.items() if name in KafkaSettings.model_fields}
+    """The options with which the topics job connects."""
+    environment = {name.lower(): value for name, value in around.kafka.environment("topics").items()}
+    known = {name: value for name, value in environment.items() if name in KafkaSettings.model_fields}
     return confluent_options(KafkaSettings.model_validate(known))
 
 
 async def stand(admin: AdminClient, wanted: set[AclBinding]) -> bool:
-    """Whether exactly these rules stand on the broker."""
+    """Whether the broker has exactly these ACLs."""
     return await rules(admin) == wanted
 
 
 async def rules(admin: AdminClient) -> set[AclBinding]:
-    """All rules of the broker."""
+    """All ACLs of the broker."""
     return set(await asyncio.wrap_future(admin.describe_acls(EVERYTHING)))

@@ -1,4 +1,4 @@
-"""What commands put on the topics: every event type, from the request over HTTP to the record in Kafka."""
+"""The published events: every event type, from the HTTP request to the record in Kafka."""
 
 import re
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ CREATED = {"customerId": "ada", "items": [ITEM], "total": "73.50"}
 
 @dataclass(frozen=True)
 class Record:
-    """A record, its value and headers read."""
+    """A record with its value and headers decoded."""
 
     topic: str
     key: bytes
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of all kinds of commands: the records, two orders, and Ada's key before it was deleted."""
+    """The outcome of all kinds of commands: the records, two orders, and Ada's key before its deletion."""
 
     records: list[Record]
     shipped: str
@@ -57,14 +57,14 @@ class Run:
     key: OctKey
 
     def streams(self) -> dict[str, list[Record]]:
-        """The records of each aggregate, as they stand in its partition."""
+        """The records of each aggregate, in the order of its partition."""
         found: dict[str, list[Record]] = {}
         for record in self.records:
             found.setdefault(f"{record.topic}/{record.event['subject']}", []).append(record)
         return found
 
-    def said(self, record: Record) -> tuple[int, str, str, dict[str, Any]]:
-        """An event's version, type and actor, and its data in clear."""
+    def summary(self, record: Record) -> tuple[int, str, str, dict[str, Any]]:
+        """An event's version, type, actor and decrypted data."""
         event = record.event
         personal = event["data"].keys() & ADA.keys() if record.topic == "customers" else ()
         clear = {name: self._decrypted(event["data"][name]) for name in personal}
@@ -85,7 +85,7 @@ async def sent(api: httpx.AsyncClient, method: str, path: str, caller: dict[str,
 
 @pytest_asyncio.fixture(scope="module")
 async def run(shared_postgres_url: str, kafka: Server, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Every command, and the relay beside them."""
+    """Run every command, with a relay alongside."""
     await remake_topics(kafka.url)
     log = tmp_path_factory.mktemp("relay") / "relay.log"
     async with (
@@ -120,15 +120,15 @@ async def run(shared_postgres_url: str, kafka: Server, tmp_path_factory: pytest.
 
 
 def strictly(name: str) -> jsonschema_rs.Validator:
-    """A validator of a schema of the AsyncAPI document: nothing beyond what is described."""
+    """A validator for a schema in the AsyncAPI document that allows no additional properties."""
     described = orjson.loads(asyncapi_document())["components"]["schemas"][name]
     return jsonschema_rs.validator_for({**described, "additionalProperties": False}, validate_formats=True)
 
 
-def test_each_event_says_what_its_command_did(run: Run) -> None:
+def test_each_event_describes_what_its_command_did(run: Run) -> None:
     lamp, ada = {"productId": "lamp"}, {"customerId": "ada"}
     shipped, cancelled = {"orderId": run.shipped}, {"orderId": run.cancelled}
-    assert {stream: [run.said(each) for each in found] for stream, found in run.streams().items()} == {
+    assert {stream: [run.summary(each) for each in found] for stream, found in run.streams().items()} == {
         "products/lamp": [
             (1, "ProductListed", "grace", lamp | LAMP),
             (2, "ProductRenamed", "grace", lamp | {"name": "Lantern"}),
@@ -155,7 +155,7 @@ def test_every_event_type_was_published(run: Run) -> None:
     assert {record.event["type"] for record in run.records} == CURRENT.keys()
 
 
-def test_a_record_has_its_subject_as_key_and_the_headers_that_are_described(run: Run) -> None:
+def test_a_record_has_its_subject_as_key_and_the_documented_headers(run: Run) -> None:
     described = strictly("Headers")
     for record in run.records:
         headers = dict(record.headers)
@@ -168,7 +168,7 @@ def test_a_record_has_its_subject_as_key_and_the_headers_that_are_described(run:
     assert len(incarnations) == len(CATEGORIES)
 
 
-def test_a_value_is_the_envelope_of_the_contract(run: Run) -> None:
+def test_a_value_is_the_envelope_defined_in_the_contract(run: Run) -> None:
     described = strictly("Envelope")
     for record in run.records:
         event = record.event
@@ -183,7 +183,7 @@ def test_a_value_is_the_envelope_of_the_contract(run: Run) -> None:
             assert int(one.event["position"]) < int(next_one.event["position"])
 
 
-def test_the_data_is_what_the_schema_at_its_address_says(run: Run) -> None:
+def test_the_data_conforms_to_the_schema_at_its_dataschema_url(run: Run) -> None:
     for record in run.records:
         named = re.fullmatch(rf"{SCHEMAS}/schemas/([A-Za-z]+)/([1-9][0-9]*)", record.event["dataschema"])
         assert named is not None, record.event["dataschema"]

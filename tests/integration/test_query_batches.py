@@ -1,4 +1,4 @@
-"""Reads that share a round trip get their answers, however much that is."""
+"""Reads that share a round trip get complete answers, however large they are."""
 
 import asyncio
 from typing import Final
@@ -17,13 +17,15 @@ MUCH: Final = "x" * 1_000_000
 
 
 async def open_cursors(store: Store) -> int:
-    """How many cursors the server keeps for somebody."""
-    told = await store.database.command("serverStatus")
-    found: int = told["metrics"]["cursor"]["open"]["total"]
+    """How many cursors are open on the server."""
+    status = await store.database.command("serverStatus")
+    found: int = status["metrics"]["cursor"]["open"]["total"]
     return found
 
 
-async def test_orders_too_large_for_one_batch_are_all_there(mongodb_url: str, mongodb_database: str) -> None:
+async def test_orders_too_large_for_one_batch_are_all_returned(
+    mongodb_url: str, mongodb_database: str
+) -> None:
     async with (
         store_of(mongodb_url, mongodb_database) as store,
         Connection(mongodb_url, mongodb_database) as connection,
@@ -37,10 +39,10 @@ async def test_orders_too_large_for_one_batch_are_all_there(mongodb_url: str, mo
         assert [(order.id, order.customer_name) for order in found if order is not None] == [
             (order_id(number), "Ada") for number in range(20)
         ]
-        assert await open_cursors(store) == before, "none is left behind"
+        assert await open_cursors(store) == before, "no cursor is left open"
 
 
-async def test_names_too_many_for_one_batch_are_all_there(mongodb_url: str, mongodb_database: str) -> None:
+async def test_names_too_many_for_one_batch_are_all_returned(mongodb_url: str, mongodb_database: str) -> None:
     async with (
         store_of(mongodb_url, mongodb_database) as store,
         Connection(mongodb_url, mongodb_database) as connection,

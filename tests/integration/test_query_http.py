@@ -1,4 +1,4 @@
-"""What callers of the query service see, and what they do not."""
+"""What callers of the query service can see, and what they cannot."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -36,12 +36,12 @@ async def system(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Syste
 
 @pytest_asyncio.fixture(scope="module")
 async def idle(mongodb: Server) -> AsyncIterator[System]:
-    """A service whose store stays empty."""
+    """A service with an empty store."""
     async with query_system(mongodb.url, f"test_{uuid4().hex}") as running:
         yield running
 
 
-async def test_an_order_is_told_to_its_customer_with_the_name_of_now(system: System) -> None:
+async def test_an_order_is_returned_to_its_customer_with_the_current_name(system: System) -> None:
     order = order_document(1)
     await system.store.put_order(order)
     before = await system.get(f"/orders/{order_id(1)}", ADA)
@@ -87,7 +87,7 @@ async def test_another_customers_order_does_not_exist(system: System) -> None:
 
 
 @pytest.mark.parametrize("asset", ["swagger-ui-bundle.js", "swagger-ui.css"])
-async def test_the_page_of_the_documents_brings_all_it_is_drawn_with(system: System, asset: str) -> None:
+async def test_the_docs_page_is_served_with_all_its_assets(system: System, asset: str) -> None:
     page = await system.get("/docs")
     assert f'"/docs/assets/{asset}"' in page.text
     assert "://" not in page.text
@@ -125,7 +125,7 @@ async def test_the_page_of_the_documents_brings_all_it_is_drawn_with(system: Sys
         ("GET", "/customers/bob/summary?minVersion=1", ADA, (503, "read-model-behind")),
     ],
 )
-async def test_refusals(
+async def test_invalid_requests_are_refused(
     idle: System, method: str, path: str, headers: dict[str, str], expected: tuple[int, str]
 ) -> None:
     given = {**STAFF, **headers}
@@ -149,7 +149,7 @@ HANDSHAKE = {
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/docs/assets/swagger-ui.css"])
-async def test_no_websocket_opens_where_none_is(idle: System, path: str) -> None:
+async def test_a_handshake_at_another_path_is_not_found(idle: System, path: str) -> None:
     answer = await idle.client.get(path, headers={**STAFF, **HANDSHAKE})
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
@@ -165,9 +165,7 @@ async def test_no_websocket_opens_where_none_is(idle: System, path: str) -> None
     ],
     ids=str,
 )
-async def test_a_broken_handshake_is_refused_like_everything_else(
-    idle: System, wrong: dict[str, str]
-) -> None:
+async def test_a_broken_handshake_is_refused_with_a_problem(idle: System, wrong: dict[str, str]) -> None:
     handshake = {**HANDSHAKE, **wrong}
     body = b"{}" if "Content-Length" in wrong else None
     answer = await idle.client.request("GET", "/ws", headers={**STAFF, **handshake}, content=body)
@@ -199,13 +197,15 @@ async def test_a_broken_handshake_is_refused_like_everything_else(
         ("/orders/stream?status=lost", ["/status"]),
     ],
 )
-async def test_misfits_are_told_all_at_once(idle: System, path: str, pointers: list[str]) -> None:
+async def test_all_invalid_parameters_are_reported_together(
+    idle: System, path: str, pointers: list[str]
+) -> None:
     answer = await idle.get(path)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation-failed")
     assert sorted(error["pointer"] for error in answer.json()["errors"]) == pointers
 
 
-async def test_validators_and_caching(system: System) -> None:
+async def test_answers_have_etags_and_can_be_revalidated(system: System) -> None:
     await system.store.put_order(order_document(1))
     first = await system.get(f"/orders/{order_id(1)}")
     again = await system.get(f"/orders/{order_id(1)}", {"If-None-Match": f'"other", {first.headers["etag"]}'})
@@ -223,7 +223,7 @@ async def test_validators_and_caching(system: System) -> None:
     assert head.headers["etag"] == changed.headers["etag"]
 
 
-async def test_what_is_worth_it_is_compressed(system: System) -> None:
+async def test_only_large_answers_are_compressed(system: System) -> None:
     await system.store.live(ORDERS).insert_many([order_document(number) for number in range(20)])
     plain = await system.get("/orders", {"Accept-Encoding": "identity"})
     packed = await system.get("/orders", {"Accept-Encoding": "br, gzip"})
@@ -243,7 +243,7 @@ async def test_what_is_worth_it_is_compressed(system: System) -> None:
     assert known.status_code == 304
 
 
-async def test_a_304_names_the_validator_that_a_200_would(system: System) -> None:
+async def test_a_304_has_the_same_etag_as_a_200(system: System) -> None:
     await system.store.live(ORDERS).insert_many([order_document(number) for number in range(20)])
     for coding in ("identity", "gzip"):
         found = await system.get("/orders", {"Accept-Encoding": coding})
@@ -253,7 +253,7 @@ async def test_a_304_names_the_validator_that_a_200_would(system: System) -> Non
         assert (known.status_code, known.headers["etag"]) == (304, found.headers["etag"])
 
 
-async def test_history_and_timeline(system: System) -> None:
+async def test_an_order_has_a_history_and_a_timeline(system: System) -> None:
     order = order_document(1)
     await system.store.put_order(order)
     await system.store.put_order(shipped(order))
@@ -284,7 +284,7 @@ async def test_history_and_timeline(system: System) -> None:
     }
 
 
-async def test_time_travel(system: System) -> None:
+async def test_an_order_can_be_read_as_of_a_time_or_version(system: System) -> None:
     order = order_document(1)
     await system.store.put_order(order)
     await system.store.put_order(shipped(order, seconds=60))
@@ -311,7 +311,7 @@ async def test_time_travel(system: System) -> None:
     assert was.json()["status"] == "pending"
 
 
-async def test_a_summary_adds_the_parts_up(system: System) -> None:
+async def test_a_summary_is_the_sum_of_its_parts(system: System) -> None:
     part = {"orderCount": 2, "pendingCount": 1, "shippedCount": 0, "cancelledCount": 1, "lifetimeValue": 3980}
     later = NOON + timedelta(hours=1)
     await system.store.put_parts(
@@ -344,7 +344,7 @@ async def test_a_summary_adds_the_parts_up(system: System) -> None:
     )
 
 
-async def test_products(system: System) -> None:
+async def test_products_are_returned_with_their_sales(system: System) -> None:
     await system.store.put_product("lamp", version=2)
     await system.store.put_product("desk", available=False)
     await system.store.put_parts(PRODUCT_SALES, "lamp", [{"unitsSold": 2}, {"unitsSold": 3}])
@@ -370,7 +370,7 @@ async def test_products(system: System) -> None:
     }
 
 
-async def test_daily_sales(system: System) -> None:
+async def test_daily_sales_are_returned_for_a_range_of_dates(system: System) -> None:
     part = {"orderCount": 2, "cancelledCount": 1, "revenue": 3980}
     await system.store.put_parts(DAILY_SALES, "2026-11-21", [part])
     await system.store.put_parts(DAILY_SALES, "2026-11-22", [part, part])
@@ -386,7 +386,7 @@ async def test_daily_sales(system: System) -> None:
     assert (year.status_code, year.json()) == (200, {"data": []})
 
 
-async def test_open_pages_need_no_token(system: System) -> None:
+async def test_public_pages_need_no_token(system: System) -> None:
     for path in (
         "/",
         "/openapi.json",
@@ -400,7 +400,7 @@ async def test_open_pages_need_no_token(system: System) -> None:
         assert answer.status_code == 200, path
 
 
-async def test_a_page_of_an_allowed_origin_may_read(system: System) -> None:
+async def test_cors_allows_only_the_configured_origin(system: System) -> None:
     origin = {"Origin": "https://shop.example"}
     asked = {
         **origin,
@@ -419,7 +419,7 @@ async def test_a_page_of_an_allowed_origin_may_read(system: System) -> None:
     assert "access-control-allow-origin" not in stranger.headers
 
 
-async def test_a_switch_of_generations_is_followed_at_once(system: System) -> None:
+async def test_a_switch_of_generations_takes_effect_immediately(system: System) -> None:
     await system.store.put_order(order_document(1))
     assert (await system.get(f"/orders/{order_id(1)}")).json()["version"] == 1
     system.store.generation = "2"

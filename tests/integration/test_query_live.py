@@ -1,4 +1,4 @@
-"""Live messages over WebSockets and server-sent events: each once, in order, with today's name."""
+"""Live messages over WebSockets and server-sent events: each once, in order, with the current name."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ async def system(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Syste
 async def socket(
     url: str, headers: dict[str, str] | None = None, **given: Any
 ) -> AsyncIterator[ClientConnection]:
-    """A WebSocket of staff, or of somebody else; `query` narrows it."""
+    """A WebSocket of staff, or of another caller; `query` filters it."""
     query = given.pop("query", "")
     address = url.replace("http", "ws") + "/ws" + (f"?{query}" if query else "")
     async with connect(address, additional_headers=headers or STAFF, **given) as opened:
@@ -74,7 +74,7 @@ async def heard(connection: ClientConnection, seconds: float = 10) -> Any:
 
 
 def feed_document(number: int) -> Document:
-    """What the feed says of a new order."""
+    """The feed's document about a new order."""
     return {
         "_id": version_id(order_id(number), 1),
         "orderId": order_id(number),
@@ -94,7 +94,7 @@ async def seen(connection: ClientConnection, count: int) -> list[tuple[str, int]
     ]
 
 
-async def test_what_is_pushed_is_readable_and_named_as_of_now(system: System) -> None:
+async def test_a_pushed_order_is_readable_and_has_the_current_name(system: System) -> None:
     await system.store.put_customer("ada", "Ada")
     order = order_document(1)
     async with socket(system.url, ADA) as mine:
@@ -115,7 +115,7 @@ async def test_what_is_pushed_is_readable_and_named_as_of_now(system: System) ->
         assert (message["type"], message["order"]["customerName"]) == ("OrderShipped", None)
 
 
-async def test_filters_and_owners(system: System) -> None:
+async def test_filters_and_ownership_limit_a_stream(system: System) -> None:
     first, second = order_document(1, "ada"), order_document(2, "bob")
     async with (
         socket(system.url) as everything,
@@ -157,8 +157,8 @@ async def test_the_token_may_be_a_subprotocol(system: System) -> None:
         assert response.headers["X-Request-Id"]
 
 
-async def test_a_stream_goes_on_behind_any_of_its_messages(system: System) -> None:
-    """From what is remembered, and, after a restart of the service, from history."""
+async def test_a_stream_resumes_after_any_of_its_messages(system: System) -> None:
+    """From memory, and, after a restart of the service, from history."""
     async with socket(system.url, ADA) as opened:
         cursors = [(await heard(opened))["id"]]
         for number in range(1, 6):
@@ -169,14 +169,14 @@ async def test_a_stream_goes_on_behind_any_of_its_messages(system: System) -> No
     expected = [order_id(number) for number in (2, 4, 6, 7, 8)]
     database = system.store.database.name
     async with serving(system.mongodb_url, database) as other:
-        await eventually(lambda: followed(other), "the other follows")
+        await eventually(lambda: followed(other), "the other service follows the feed")
         for url in (system.url, other):
             for index, cursor in enumerate(cursors):
                 async with socket(url, ADA, query=f"cursor={cursor}") as again:
                     assert await heard(again) == {"id": cursor, "type": "ready"}
                     for expected_id in expected[index:]:
                         assert (await heard(again))["order"]["id"] == expected_id
-        # in the end every stream is where the live ones are
+        # in the end, every resumed stream is live again
         async with socket(other, ADA, query=f"cursor={cursors[2]}") as again:
             for _ in range(4):
                 await heard(again)
@@ -198,13 +198,13 @@ async def test_a_filter_may_change_with_the_cursor(system: System) -> None:
         await system.store.put_order(order_document(3, "ada"))
         await seen(opened, 2)
     async with serving(system.mongodb_url, system.store.database.name) as other:
-        await eventually(lambda: followed(other), "the other follows")
+        await eventually(lambda: followed(other), "the other service follows the feed")
         async with socket(other, query=f"cursor={cursor}&customerId=bob") as bobs:
             assert await heard(bobs) == {"id": cursor, "type": "ready"}
             assert await seen(bobs, 1) == [(order_id(2), 1)]
 
 
-async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
+async def test_streams_that_join_under_load_miss_nothing(system: System) -> None:
     async with socket(system.url) as opened:
         begin = (await heard(opened))["id"]
     total = 1500
@@ -231,7 +231,7 @@ async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
             return [(await heard(opened))["order"]["id"] for _ in range(total)]
 
     async with serving(system.mongodb_url, system.store.database.name) as other:
-        await eventually(lambda: followed(other), "the other follows")
+        await eventually(lambda: followed(other), "the other service follows the feed")
         writing = asyncio.create_task(write())
         seen_by = await asyncio.gather(*(read(url) for url in (system.url, other) for _ in range(3)))
         await writing
@@ -239,12 +239,12 @@ async def test_streams_joining_under_load_miss_nothing(system: System) -> None:
         assert ids == [order_id(number) for number in range(total)]
 
 
-async def test_a_cursor_that_cannot_be_used_is_told_so(system: System) -> None:
+async def test_an_unusable_cursor_is_answered_with_a_reset(system: System) -> None:
     async with socket(system.url) as opened:
         good = (await heard(opened))["id"]
     position = position_of(good)
     assert position is not None
-    # nonsense, cut off, one character wrong, of 1970, of the year 2100, of an event that never was
+    # nonsense, truncated, one wrong character, from 1970, from 2100, of an event that never existed
     slip = good[:6] + ("A" if good[6] != "A" else "B") + good[7:]
     forged = (f"82{seconds:08X}000000012B0229296E04" for seconds in (1, 0xF4865700))
     never = position[:24]
@@ -257,7 +257,7 @@ async def test_a_cursor_that_cannot_be_used_is_told_so(system: System) -> None:
             assert (await heard(opened))["type"] == "OrderCreated"
 
 
-async def test_a_switch_of_generations_neither_repeats_nor_loses(system: System) -> None:
+async def test_a_switch_of_generations_neither_repeats_nor_loses_messages(system: System) -> None:
     async with socket(system.url) as opened:
         await heard(opened)
         await system.store.put_order(order_document(1))
@@ -284,7 +284,7 @@ async def test_a_token_that_expires_ends_the_stream(system: System) -> None:
 
 
 async def test_a_burst_reaches_every_reader(system: System) -> None:
-    """As when the projection comes back and catches up."""
+    """As when the projection returns and catches up."""
     total = 4000
     burst = [feed_document(number) for number in range(total)]
     async with socket(system.url) as one, socket(system.url) as two:
@@ -308,7 +308,7 @@ async def test_a_slow_reader_is_cut_off(system: System) -> None:
 
     address = httpx.URL(system.url)
     with sockets.socket() as connection:
-        # else some machines keep 30 MB that nobody reads, and no reader of less is slow
+        # some machines buffer 30 MB by default, and a reader of less than that would not be slow
         connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 65536)
         connection.connect((address.host, address.port))
         async with (
@@ -353,7 +353,7 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
                     sent = 0
                     async for _ in stream.parts():
                         sent += 1
-                        assert sent < 10, "it goes on without ever waiting"
+                        assert sent < 10, "it keeps sending without ever waiting"
 
                 async def staying() -> None:
                     await asyncio.Event().wait()
@@ -362,7 +362,7 @@ async def test_a_stream_that_was_cut_off_before_its_first_message_ends(
                 assert await lasting(stream, grace, sending(), staying()) is Over.TOO_SLOW
 
 
-async def test_server_sent_events(system: System) -> None:
+async def test_server_sent_events_have_ids_and_can_be_resumed(system: System) -> None:
     async with system.client.stream("GET", "/orders/stream", headers=ADA) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.aiter_lines()
@@ -387,10 +387,10 @@ async def test_server_sent_events(system: System) -> None:
         assert json.loads((await anext(lines)).removeprefix("data: ")) == {"id": begin, "type": "reset"}
 
 
-async def test_comments_come_as_heartbeats(
+async def test_comments_are_sent_as_heartbeats(
     mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert live_hub._BEAT_SECONDS == 10, "as the contract says"
+    assert live_hub._BEAT_SECONDS == 10, "the interval of the contract"
     monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.2)
     async with query_system(mongodb_url, mongodb_database) as system:
         stream = system.client.stream("GET", "/orders/stream", headers=ADA)
@@ -400,23 +400,23 @@ async def test_comments_come_as_heartbeats(
                 await anext(comments)
 
 
-async def test_the_beginning_names_nobody_elses_order(system: System) -> None:
+async def test_the_initial_cursor_reveals_no_other_customers_order(system: System) -> None:
     await system.store.put_order(order_document(77, "bob"))
     async with socket(system.url, ADA) as opened:
         cursor = (await heard(opened))["id"]
-    # a time and nothing else; an event's own position takes more than a hundred characters
+    # only a time; the position of an event has more than a hundred characters
     assert len(cursor) < 40
 
 
 @pytest_asyncio.fixture(scope="module")
 async def own_mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    """A MongoDB that can be stopped without harm to other tests."""
+    """A MongoDB that can be stopped without affecting other tests."""
     server = await start_mongodb(tmp_path_factory.mktemp("mongodb") / "own")
     yield server
     await server.stop()
 
 
-async def test_all_goes_on_when_mongodb_comes_back(own_mongodb: Server) -> None:
+async def test_everything_resumes_when_mongodb_returns(own_mongodb: Server) -> None:
     async with query_system(own_mongodb.url, "outage") as system, socket(system.url) as opened:
         await heard(opened)
         await system.store.put_order(order_document(1))
@@ -442,7 +442,7 @@ async def test_all_goes_on_when_mongodb_comes_back(own_mongodb: Server) -> None:
         assert (await system.get(f"/orders/{order_id(2)}")).status_code == 200
 
 
-async def test_a_frozen_mongodb_is_told_to_be_away(own_mongodb: Server) -> None:
+async def test_a_frozen_mongodb_is_reported_as_unavailable(own_mongodb: Server) -> None:
     async with query_system(own_mongodb.url, "frozen") as system:
         await system.store.put_order(order_document(1))
         own_mongodb.freeze()
@@ -454,8 +454,8 @@ async def test_a_frozen_mongodb_is_told_to_be_away(own_mongodb: Server) -> None:
             async def unfollowed() -> bool:
                 return not await followed(system.url)
 
-            # noticed by those who wait for changes, too, long before their own time is up
-            await eventually(unfollowed, "there is nothing to follow", 6)
+            # waits for changes notice it, too, long before they time out
+            await eventually(unfollowed, "streams are refused", 6)
         finally:
             own_mongodb.thaw()
 

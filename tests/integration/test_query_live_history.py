@@ -1,4 +1,4 @@
-"""Live streams that go on after a message of long ago."""
+"""Live streams that resume after an old message."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ def feed(connection: Connection) -> Feed:
 
 
 def fed(number: int, customer: str) -> Document:
-    """What the feed says of a new order."""
+    """The feed's document about a new order."""
     identity = {"_id": version_id(order_id(number), 1), "orderId": order_id(number)}
     order = order_document(number, customer)
     return {
@@ -53,7 +53,7 @@ def fed(number: int, customer: str) -> Document:
 
 
 async def write(store: Store, name: str, documents: list[Document]) -> None:
-    """Write as the projection does: many documents to a transaction, which moves a checkpoint."""
+    """Write as the projection does: many documents per transaction, which also moves a checkpoint."""
     async with await store.database.client.start_session() as session:
         for start in range(0, len(documents), _TOGETHER):
             async with session.start_transaction():
@@ -66,7 +66,7 @@ async def write(store: Store, name: str, documents: list[Document]) -> None:
 
 @pytest_asyncio.fixture
 async def begin(store: Store, feed: Feed) -> Position:
-    """Where the first order of Ada stands."""
+    """The position of Ada's first order."""
     await store.collection(CHECKPOINTS).insert_one({"_id": "1|orders|0", "offset": 0})
     async with feed.all_news(Pointer("1", {}), None) as stream:
         await store.collection(FEED).insert_one(fed(0, "ada"))
@@ -76,38 +76,40 @@ async def begin(store: Store, feed: Feed) -> Position:
 
 
 async def steps(feed: Feed, begin: Position, last: str, *, everything: bool) -> list[list[str]]:
-    """Whose orders each round trip tells of, up to the last order."""
+    """The orders that each round trip returns, up to the last order."""
     stream = (
         feed.all_news(Pointer("1", {}), begin)
         if everything
         else feed.order_events(begin, order_id=None, customer_id="ada")
     )
-    told: list[list[str]] = []
+    found: list[list[str]] = []
     async with stream as news:
-        while last not in (told or [[]])[-1]:
-            told.append([event.order_id for event in (await news.next(_WAIT_MS)).events])
-    return told
+        while last not in (found or [[]])[-1]:
+            found.append([event.order_id for event in (await news.next(_WAIT_MS)).events])
+    return found
 
 
-async def test_a_long_history_of_others_is_read_in_steps(store: Store, feed: Feed, begin: Position) -> None:
-    """Else the server reads all of it before it answers, and who waits only so long never gets there."""
+async def test_a_long_history_of_other_customers_is_read_in_steps(
+    store: Store, feed: Feed, begin: Position
+) -> None:
+    """Otherwise the server reads all of it before it answers, and a read with a timeout never finishes."""
     await write(store, FEED, [fed(number, "bob") for number in range(1, 24_001)])
     await write(store, FEED, [fed(90_000, "ada")])
-    told = await steps(feed, begin, order_id(90_000), everything=False)
-    assert [order for step in told for order in step] == [order_id(90_000)]
-    assert len(told) > 1
+    found = await steps(feed, begin, order_id(90_000), everything=False)
+    assert [order for step in found for order in step] == [order_id(90_000)]
+    assert len(found) > 1
 
 
-async def test_so_is_a_long_rebuild(store: Store, feed: Feed, begin: Position) -> None:
+async def test_a_long_rebuild_is_read_in_steps(store: Store, feed: Feed, begin: Position) -> None:
     rebuilt = [order_document(number, "bob") for number in range(1, 24_001)]
     await write(store, collection(ORDERS, "2"), rebuilt)
     await write(store, FEED, [fed(90_000, "ada")])
-    told = await steps(feed, begin, order_id(90_000), everything=True)
-    assert [order for step in told for order in step] == [order_id(90_000)]
-    assert len(told) > 1
+    found = await steps(feed, begin, order_id(90_000), everything=True)
+    assert [order for step in found for order in step] == [order_id(90_000)]
+    assert len(found) > 1
 
 
-async def test_a_stream_goes_on_in_the_middle_of_a_transaction(
+async def test_a_stream_resumes_in_the_middle_of_a_transaction(
     store: Store, feed: Feed, begin: Position
 ) -> None:
     orders = [order_id(number) for number in range(1, 11)]
@@ -116,16 +118,16 @@ async def test_a_stream_goes_on_in_the_middle_of_a_transaction(
     async with feed.all_news(Pointer("1", {}), begin) as stream:
         while len(places) <= len(orders):
             places += [event.position for event in (await stream.next(_WAIT_MS)).events]
-    for told, place in enumerate(places[:-1]):
+    for index, place in enumerate(places[:-1]):
         steps_on = await steps(feed, place, orders[-1], everything=False)
-        assert [order for step in steps_on for order in step] == orders[told:]
+        assert [order for step in steps_on for order in step] == orders[index:]
 
 
 @pytest_asyncio.fixture
 async def streams(
     connection: Connection, feed: Feed, begin: Position, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[LiveStreams]:
-    """Streams of a service that was started after what `begin` is the place of."""
+    """Streams of a service that was started after the position `begin`."""
     monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.05)
     live = LiveGeneration(connection)
     async with Customers(live) as customers, Hub(feed, live, Arrivals(), customers.names) as hub:
@@ -137,14 +139,14 @@ async def streams(
 ADAS = Filters(owner="ada", order_id=None, customer_id=None, status=None)
 
 
-async def test_a_stream_that_catches_up_shows_that_it_lives(
+async def test_a_stream_that_is_catching_up_sends_keepalives(
     store: Store, begin: Position, streams: LiveStreams
 ) -> None:
     await write(store, FEED, [fed(number, "bob") for number in range(1, 201)])
     async with streams.open(ADAS, cursor_of(begin)) as stream, aclosing(stream.parts()) as parts:
         assert await anext(parts) == Beginning(cursor_of(begin), reset=False)
         async with asyncio.timeout(10):
-            # nobody may read history now
+            # blocks all readers of history
             for _ in range(8):
                 await streams.readers.acquire()
             assert await anext(parts) == ()
@@ -152,13 +154,13 @@ async def test_a_stream_that_catches_up_shows_that_it_lives(
             for _ in range(8):
                 streams.readers.release()
             await store.collection(FEED).insert_one(fed(90_000, "ada"))
-            while not (told := await anext(parts)):
+            while not (messages := await anext(parts)):
                 pass
-    assert not isinstance(told, Beginning)
-    assert len(told) == 1
+    assert not isinstance(messages, Beginning)
+    assert len(messages) == 1
 
 
-async def test_a_reader_that_is_stuck_in_old_messages_is_cut_off(
+async def test_a_reader_stuck_in_old_messages_is_cut_off(
     store: Store, begin: Position, streams: LiveStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_streams, "LONGEST_STUCK_SECONDS", 0.1)
@@ -169,8 +171,8 @@ async def test_a_reader_that_is_stuck_in_old_messages_is_cut_off(
         async def sending() -> None:
             async with aclosing(stream.parts()) as parts:
                 assert isinstance(await anext(parts), Beginning)
-                assert not isinstance(told := await anext(parts), Beginning)
-                assert len(told) == 1
+                assert not isinstance(messages := await anext(parts), Beginning)
+                assert len(messages) == 1
                 await asyncio.Event().wait()
 
         async def staying() -> None:

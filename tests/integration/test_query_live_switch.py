@@ -1,4 +1,4 @@
-"""Whoever follows the live generation's documents follows them through any switch."""
+"""Followers of the live generation's documents follow them through any switch."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.integration
 EVERYTHING = Filters(owner=None, order_id=None, customer_id=None, status=None)
 
 
-class ToldOfThePast(LiveGeneration):
-    """A read from before the switch comes back right after it was told."""
+class StalePointer(LiveGeneration):
+    """The result of a read from before the switch arrives right after the switch was announced."""
 
     def moved(self) -> None:
         before = self._known
@@ -29,8 +29,8 @@ class ToldOfThePast(LiveGeneration):
         self._known = before
 
 
-class SwitchedMeanwhile(LiveGeneration):
-    """Generations are switched right after the pointer was read for the first time."""
+class SwitchedAfterFirstRead(LiveGeneration):
+    """The generation is switched right after the first read of the pointer."""
 
     def __init__(self, connection: Connection, store: Store) -> None:
         super().__init__(connection)
@@ -45,22 +45,20 @@ class SwitchedMeanwhile(LiveGeneration):
 
 @asynccontextmanager
 async def following(connection: Connection, live: LiveGeneration) -> AsyncIterator[Arrivals]:
-    """A hub that follows the news; gives whom it tells."""
+    """A hub that follows the feed; yields the arrivals that it notifies."""
     arrivals = Arrivals()
     async with Customers(live) as customers, Hub(Feed(connection), live, arrivals, customers.names) as hub:
         await hub.begin(EVERYTHING)
         yield arrivals
 
 
-async def test_an_old_pointer_that_is_learned_again_misleads_nobody(
-    store: Store, connection: Connection
-) -> None:
-    live = ToldOfThePast(connection)
+async def test_a_stale_pointer_read_does_not_lose_changes(store: Store, connection: Connection) -> None:
+    live = StalePointer(connection)
     async with following(connection, live) as arrivals, asyncio.timeout(10):
         await live.pointer()
         with arrivals.expecting("products", "lamp") as expected:
             await store.point_to("2")
-            # the switch itself has everybody look again
+            # the switch itself makes every waiting request check again
             await expected.changed.wait()
             expected.changed.clear()
             await store.put_product("lamp")
@@ -68,7 +66,7 @@ async def test_an_old_pointer_that_is_learned_again_misleads_nobody(
 
 
 async def test_a_switch_before_the_first_news_is_noticed(store: Store, connection: Connection) -> None:
-    live = SwitchedMeanwhile(connection, store)
+    live = SwitchedAfterFirstRead(connection, store)
     async with following(connection, live) as arrivals, asyncio.timeout(10):
         with arrivals.expecting("products", "lamp") as expected:
             await store.put_product("lamp")

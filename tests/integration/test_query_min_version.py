@@ -1,4 +1,4 @@
-"""`minVersion` and `Prefer: wait`: who gets an answer, when, and what nobody learns from it."""
+"""`minVersion` and `Prefer: wait`: who is answered, when, and what the answers do not reveal."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 ADA: Final = authorization("ada")
 BOB: Final = authorization("bob")
 PAYING: Final = "paying"
-"""A customer and a product that are only known from an order."""
+"""A customer and a product that are known only from an order."""
 COUNTS: Final = {
     "orderCount": 1,
     "pendingCount": 1,
@@ -38,14 +38,14 @@ COUNTS: Final = {
 ORDER, SUMMARY, PRODUCT = f"/orders/{order_id(1)}", "/customers/ada/summary", "/products/lamp"
 SHIPPED: Final = f"/orders/{order_id(2)}"
 AT_ONCE: Final = 5.0
-"""Seconds: far below what is to be waited for, and enough for a slow machine."""
+"""In seconds: far below the waits that must not happen, and enough for a slow machine."""
 BEHIND: Final = (503, "read-model-behind")
 INVALID: Final = (422, "validation-failed")
 
 
 @pytest_asyncio.fixture(scope="module")
 async def system(mongodb: Server) -> AsyncIterator[System]:
-    """Knows an order, a customer and a product at version 1, and an order at version 2."""
+    """Contains an order, a customer and a product at version 1, and an order at version 2."""
     async with query_system(mongodb.url, f"test_{uuid4().hex}") as running:
         await running.store.put_order(order_document(1))
         await running.store.put_order(order_document(2))
@@ -60,7 +60,7 @@ async def system(mongodb: Server) -> AsyncIterator[System]:
 async def asked(
     system: System, path: str, prefer: str | None = None, caller: dict[str, str] = ADA
 ) -> httpx.Response:
-    """An answer that has to come at once."""
+    """An answer that must come immediately."""
     preference = {} if prefer is None else {"Prefer": prefer}
     async with asyncio.timeout(AT_ONCE):
         return await system.client.get(path, headers=caller | preference)
@@ -69,7 +69,7 @@ async def asked(
 async def waiting(
     system: System, *paths: str, caller: dict[str, str], seconds: int
 ) -> list[asyncio.Task[httpx.Response]]:
-    """Requests that wait so long, and have been seen to."""
+    """Requests that wait up to `seconds`, returned once all of them are waiting."""
     headers = caller | {"Prefer": f"wait={seconds}"}
     requests = [asyncio.create_task(system.client.get(path, headers=headers)) for path in paths]
 
@@ -80,7 +80,7 @@ async def waiting(
     return requests
 
 
-def told(answer: httpx.Response) -> tuple[int, str | int]:
+def outcome(answer: httpx.Response) -> tuple[int, str | int]:
     """The status, with the code of a problem or the version of a document."""
     return answer.status_code, answer.json()["version" if answer.is_success else "code"]
 
@@ -103,11 +103,11 @@ def told(answer: httpx.Response) -> tuple[int, str | int]:
         (2, ";,=wait", BEHIND),
     ],
 )
-async def test_an_answer_comes_at_once_when_it_is_there_or_nothing_says_to_wait(
+async def test_an_answer_comes_immediately_when_available_or_without_a_wait(
     system: System, path: str, least: int, prefer: str | None, expected: tuple[int, str | int]
 ) -> None:
     answer = await asked(system, f"{path}?minVersion={least}", prefer)
-    assert told(answer) == expected
+    assert outcome(answer) == expected
     assert ("retry-after" in answer.headers) is (expected == BEHIND)
 
 
@@ -122,7 +122,7 @@ async def test_an_answer_comes_at_once_when_it_is_there_or_nothing_says_to_wait(
         (None, None),
     ],
 )
-async def test_an_answer_says_how_long_it_would_have_waited_and_that_is_never_over_thirty_seconds(
+async def test_the_applied_wait_is_reported_and_capped_at_thirty_seconds(
     system: System, path: str, prefer: str | None, applied: str | None
 ) -> None:
     answer = await asked(system, f"{path}{'&' if '?' in path else '?'}minVersion=1", prefer)
@@ -130,11 +130,11 @@ async def test_an_answer_says_how_long_it_would_have_waited_and_that_is_never_ov
 
 
 @pytest.mark.parametrize("path", [f"/customers/{PAYING}/summary", f"/products/{PAYING}"])
-async def test_what_is_only_known_from_an_order_has_version_nought(system: System, path: str) -> None:
+async def test_documents_known_only_from_an_order_have_version_zero(system: System, path: str) -> None:
     caller = authorization(PAYING)
     answer = await asked(system, f"{path}?minVersion=0", caller=caller)
-    assert (told(answer), answer.json()["name"]) == ((200, 0), None)
-    assert told(await asked(system, f"{path}?minVersion=1", caller=caller)) == BEHIND
+    assert (outcome(answer), answer.json()["name"]) == ((200, 0), None)
+    assert outcome(await asked(system, f"{path}?minVersion=1", caller=caller)) == BEHIND
 
 
 @pytest.mark.parametrize(
@@ -152,24 +152,24 @@ async def test_what_is_only_known_from_an_order_has_version_nought(system: Syste
         ("minVersion=x&asOfVersion=1", INVALID),
     ],
 )
-async def test_an_order_as_it_was_is_told_once_the_order_is_far_enough(
+async def test_a_past_order_is_returned_once_the_order_has_the_minimum_version(
     system: System, query: str, expected: tuple[int, str | int]
 ) -> None:
-    assert told(await asked(system, f"{SHIPPED}?{query}")) == expected
+    assert outcome(await asked(system, f"{SHIPPED}?{query}")) == expected
 
 
-async def test_an_order_as_it_was_is_waited_for(system: System) -> None:
+async def test_a_request_for_a_past_order_waits_for_the_minimum_version(system: System) -> None:
     path = f"/orders/{order_id(3)}?minVersion=2"
     pasts = {"asOfVersion=1": 1, "asOfVersion=2": 2, "asOf=2100-01-01T00:00:00Z": 2}
     requests = await waiting(system, *(f"{path}&{past}" for past in pasts), caller=ADA, seconds=20)
     await system.store.put_order(order_document(3))
     await system.store.put_order(shipped(order_document(3)))
     answers = await asyncio.gather(*requests)
-    assert [told(answer) for answer in answers] == [(200, version) for version in pasts.values()]
+    assert [outcome(answer) for answer in answers] == [(200, version) for version in pasts.values()]
 
 
 def shown(answer: httpx.Response) -> dict[str, Any]:
-    """All that an answer shows, but for what is its own or of the moment."""
+    """Everything that an answer reveals, except for its own ids and times."""
     own = {"date", "x-request-id", "x-read-model-lag-ms", "content-length"}
     headers = {name: value for name, value in answer.headers.items() if name not in own}
     return {**answer.json(), "instance": None, "headers": headers}
@@ -185,32 +185,32 @@ def shown(answer: httpx.Response) -> dict[str, Any]:
         ("/products/{}?minVersion={}", "nothing", "lamp", None),
     ],
 )
-async def test_what_is_absent_behind_or_not_the_callers_behaves_alike(
+async def test_absent_outdated_and_foreign_documents_are_indistinguishable(
     system: System, path: str, absent: str, behind: str, foreign: str | None, prefer: str | None
 ) -> None:
     asking = [asked(system, path.format(absent, 1), prefer), asked(system, path.format(behind, 2), prefer)]
-    if foreign is not None:  # anybody may see a product
+    if foreign is not None:  # products are visible to everyone
         asking.append(asked(system, path.format(foreign, 1), prefer, BOB))
     first, *others = await asyncio.gather(*asking)
-    assert told(first) == BEHIND
+    assert outcome(first) == BEHIND
     assert [shown(other) for other in others] == [shown(first)] * len(others)
     if prefer == "wait=1":
         assert all(answer.elapsed > timedelta(seconds=0.9) for answer in (first, *others))
 
 
-async def test_what_becomes_of_anothers_documents_wakes_nobody(system: System) -> None:
+async def test_changes_to_foreign_documents_do_not_end_a_wait(system: System) -> None:
     paths = f"/orders/{order_id(4)}?minVersion=1", "/customers/eve/summary?minVersion=1"
     requests = await waiting(system, *paths, caller=BOB, seconds=2)
     await system.store.put_order(order_document(4, "eve"))
     await system.store.put_customer("eve", "Eve")
     answers = await asyncio.gather(*requests)
-    assert [told(answer) for answer in answers] == [BEHIND] * 2
+    assert [outcome(answer) for answer in answers] == [BEHIND] * 2
     assert all(answer.elapsed > timedelta(seconds=1.9) for answer in answers)
 
 
 @pytest.mark.parametrize("least", ["x", "-1", "1.0", "", "%2B1"])
-async def test_what_is_no_version_is_refused_whatever_it_is_asked_of(system: System, least: str) -> None:
+async def test_an_invalid_version_is_refused_for_any_document(system: System, least: str) -> None:
     for path in (ORDER, SUMMARY, PRODUCT, f"/orders/{order_id(9)}", "/products/nothing"):
         answer = await asked(system, f"{path}?minVersion={least}", "wait=20", BOB)
-        assert told(answer) == INVALID
+        assert outcome(answer) == INVALID
         assert [error["pointer"] for error in answer.json()["errors"]] == ["/minVersion"]

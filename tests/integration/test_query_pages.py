@@ -1,4 +1,4 @@
-"""Pages are exact, and cost what they show."""
+"""Pages are exact, and reading one costs no more than what it shows."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -48,7 +48,7 @@ async def walk(system: System, path: str, headers: dict[str, str] | None = None)
     return seen
 
 
-async def test_orders_of_one_moment_are_each_shown_once(system: System) -> None:
+async def test_orders_with_the_same_time_are_each_shown_once(system: System) -> None:
     orders = [at(number, number // 7) for number in range(40)]
     await system.store.live(ORDERS).insert_many(orders)
     newest_first = [order_id(number) for number in reversed(range(40))]
@@ -56,7 +56,7 @@ async def test_orders_of_one_moment_are_each_shown_once(system: System) -> None:
         assert await walk(system, f"/orders?limit={limit}") == newest_first
 
 
-async def test_filters_and_owners(system: System) -> None:
+async def test_filters_and_ownership_limit_a_list(system: System) -> None:
     statuses = ("pending", "shipped", "cancelled")
     orders = [at(n, n, customer=("ada", "bob")[n % 2], status=statuses[n % 3]) for n in range(24)]
     await system.store.live(ORDERS).insert_many(orders)
@@ -77,7 +77,7 @@ async def test_filters_and_owners(system: System) -> None:
     assert len((await system.get("/orders")).json()["data"]) == 20
 
 
-async def test_orders_that_arrive_meanwhile_do_no_harm(system: System) -> None:
+async def test_orders_that_arrive_while_paging_cause_no_gaps_or_repeats(system: System) -> None:
     orders = system.store.live(ORDERS)
     await orders.insert_many([at(number, number) for number in range(100, 120)])
     seen: list[str] = []
@@ -85,7 +85,7 @@ async def test_orders_that_arrive_meanwhile_do_no_harm(system: System) -> None:
     for step in range(10):
         page = (await system.get("/orders?limit=3" + (f"&cursor={cursor}" if cursor else ""))).json()
         seen += [order["id"] for order in page["data"]]
-        # newer ones, older ones, and of the very moment that was just shown
+        # newer, older, and with the very time that was just shown
         await orders.insert_many(
             [at(200 + step, 500), at(step, -500), at(300 + step, 120 - len(seen), status="shipped")]
         )
@@ -97,7 +97,7 @@ async def test_orders_that_arrive_meanwhile_do_no_harm(system: System) -> None:
     assert len(set(seen)) == len(seen)
 
 
-async def test_products_by_id(system: System) -> None:
+async def test_products_are_paged_by_id(system: System) -> None:
     names = ["B", "a", "a-1", "a.1", "a~", "b", "z"]
     for name in names:
         await system.store.put_product(name)
@@ -106,7 +106,7 @@ async def test_products_by_id(system: System) -> None:
 
 
 def stages(explained: Any) -> Iterator[Document]:
-    """Every part of an explanation, but for what was asked and the plans that were not taken."""
+    """Every part of an explanation except for the command and the rejected plans."""
     if isinstance(explained, dict):
         yield explained
         for name, value in explained.items():
@@ -143,7 +143,7 @@ async def test_a_page_reads_one_order_more_than_it_shows(
     after = None if behind is None else PageKey(NOON + timedelta(milliseconds=behind // 10), order_id(behind))
     pipeline = page_pipeline(lambda name: collection(name, "1"), customer, status, after, 10)
 
-    # the customers' names are joined behind the limit, by id
+    # the customers' names are joined after the limit, by id
     assert set(pipeline.pop()) == {"$lookup"}
     parts = await explained(store, pipeline)
     names = {part.get("stage") for part in parts} | {key for part in parts for key in part}

@@ -1,4 +1,4 @@
-"""A WebSocket's pings, seen from the other end of the connection, where no library answers them."""
+"""A WebSocket's pings, seen by a client without a library that answers them."""
 
 import asyncio
 import secrets
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.integration
 
 INTERVAL: Final = 0.5
 PATIENCE: Final = 2.0
-"""Seconds without an answer; a slow machine has so long for one."""
+"""Seconds without an answer, enough for a slow machine."""
 _UNMASKED: Final = bytes(4)
 
 
 class Socket:
-    """An open WebSocket (RFC 6455, 5.2) that answers nothing by itself."""
+    """An open WebSocket (RFC 6455, 5.2) that answers nothing automatically."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -45,21 +45,21 @@ class Socket:
         self._writer.write(bytes([0x80 | Opcode.PONG, 0x80 | len(ping)]) + _UNMASKED + ping)
 
     async def pings(self, count: int) -> None:
-        """Answer that many pings and nothing else comes."""
+        """Answer the given number of pings; no other frame may arrive."""
         for _ in range(count):
             opcode, ping = await self.next()
             assert opcode is Opcode.PING
             self.answer(ping)
 
     async def has_ended(self) -> bool:
-        """Whether nothing comes any more."""
+        """Whether the connection has ended."""
         async with asyncio.timeout(10):
             return await self._reader.read() == b""
 
 
 @asynccontextmanager
 async def socket(url: str) -> AsyncIterator[Socket]:
-    """A WebSocket of staff that has been told its beginning."""
+    """A WebSocket of staff that has received its first message."""
     address = httpx.URL(url)
     reader, writer = await asyncio.open_connection(address.host, address.port)
     headers = STAFF | {
@@ -86,22 +86,24 @@ async def socket(url: str) -> AsyncIterator[Socket]:
 async def system(
     mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[System]:
-    """One that pings more often than others, and waits less long."""
-    assert SOCKETS["ws_ping_interval"] <= 30, "what stands between often closes what is silent for longer"
+    """A service that pings more often, with a shorter timeout."""
+    assert SOCKETS["ws_ping_interval"] <= 30, (
+        "intermediaries often close connections that are silent for longer"
+    )
     monkeypatch.setitem(SOCKETS, "ws_ping_interval", INTERVAL)
     monkeypatch.setitem(SOCKETS, "ws_ping_timeout", PATIENCE)
     async with query_system(mongodb_url, mongodb_database) as running:
         yield running
 
 
-async def test_a_silent_socket_is_pinged_again_and_again(system: System) -> None:
+async def test_a_silent_socket_is_pinged_repeatedly(system: System) -> None:
     async with socket(system.url) as opened:
         began = time.monotonic()
         await opened.pings(3)
         assert INTERVAL * 2 < time.monotonic() - began < (INTERVAL + PATIENCE) * 3
 
 
-async def test_a_ping_without_an_answer_closes_the_socket_and_no_other(system: System) -> None:
+async def test_an_unanswered_ping_closes_only_its_own_socket(system: System) -> None:
     async def open_streams() -> int:
         return int(await system.metric("query_live_streams"))
 
@@ -121,6 +123,6 @@ async def test_a_ping_without_an_answer_closes_the_socket_and_no_other(system: S
         await asyncio.wait([answering])
         assert answering.cancelled()
         await system.store.put_order(order_document(1))
-        while (told := await hearing.next())[0] is Opcode.PING:
-            hearing.answer(told[1])
-        assert order_id(1).encode() in told[1]
+        while (frame := await hearing.next())[0] is Opcode.PING:
+            hearing.answer(frame[1])
+        assert order_id(1).encode() in frame[1]

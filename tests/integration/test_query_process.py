@@ -1,4 +1,4 @@
-"""The process itself: many sockets, little memory, an orderly end."""
+"""The process itself: many sockets, little memory, graceful shutdown."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ async def messages(connection: ClientConnection, count: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from /proc")
-async def test_a_thousand_sockets_take_little_and_flat_memory(
+async def test_a_thousand_sockets_take_little_memory_that_does_not_grow(
     mongodb_url: str, mongodb_database: str, store: Store
 ) -> None:
     (port,) = free_ports(1)
@@ -92,7 +92,7 @@ async def test_a_thousand_sockets_take_little_and_flat_memory(
     assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
-async def test_the_process_ends_although_streams_and_requests_wait(
+async def test_the_process_stops_despite_open_streams_and_waiting_requests(
     mongodb_url: str, mongodb_database: str, store: Store
 ) -> None:
     (port,) = free_ports(1)
@@ -125,7 +125,7 @@ async def test_a_handshake_may_be_as_large_as_any_other_request(
     assert await asyncio.wait_for(process.wait(), 8) == 0
 
 
-async def test_all_that_is_wrong_in_the_environment_is_told_at_once() -> None:
+async def test_all_errors_in_the_environment_are_reported_together() -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "MONGODB_URL": "localhost",
@@ -135,7 +135,7 @@ async def test_all_that_is_wrong_in_the_environment_is_told_at_once() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.query", cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
     )
-    _, told = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == 2
     for name in ("MONGODB_URL", "PORT", "LOG_LEVEL", "JWT_SECRET"):
-        assert name in told.decode()
+        assert name in errors.decode()

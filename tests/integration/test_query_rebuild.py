@@ -1,4 +1,4 @@
-"""What those who read over the query service see of a rebuild or of a renaming: none of it."""
+"""Rebuilds and renames are invisible to readers of the query service."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.integration
 
 @dataclass
 class Service:
-    """A query service over what a projection writes."""
+    """A query service on the documents of a projection."""
 
     around: World
     url: str
     client: httpx.AsyncClient
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """Ask as staff."""
+        """Send a GET as staff."""
         return await self.client.get(path, headers={**STAFF, **headers})
 
     async def waiting(self) -> bool:
@@ -44,7 +44,7 @@ class Service:
 
 @pytest_asyncio.fixture
 async def service(kafka: Server, mongodb: Server, tmp_path: Path) -> AsyncIterator[Service]:
-    """Everything at work, with a hundred orders."""
+    """A running projection and query service, with a hundred orders."""
     await remake_topics(kafka.url)
     async with world(kafka.url, mongodb.url, tmp_path) as around:
         await (await around.projection()).ready()
@@ -76,7 +76,7 @@ class Seen:
 
 @asynccontextmanager
 async def reading(service: Service) -> AsyncIterator[Seen]:
-    """Reads all the time: no answer may fail, lack anything, or be another one where nothing changed."""
+    """Reads continuously: no answer may fail, be incomplete, or differ where nothing changed."""
     seen = Seen()
     stopping = asyncio.Event()
     etag = (await service.get("/orders/o1")).headers["etag"]
@@ -107,20 +107,20 @@ async def reading(service: Service) -> AsyncIterator[Seen]:
 
 @asynccontextmanager
 async def listening(service: Service) -> AsyncIterator[dict[str, list[int]]]:
-    """The versions that a WebSocket told of each order, in the order in which it did."""
-    told: defaultdict[str, list[int]] = defaultdict(list)
+    """The versions of each order that a WebSocket received, in the order of arrival."""
+    received: defaultdict[str, list[int]] = defaultdict(list)
 
     async def listen(opened: ClientConnection) -> None:
         async for text in opened:
             order = json.loads(text)["order"]
-            told[order["id"]].append(order["version"])
+            received[order["id"]].append(order["version"])
 
     address = service.url.replace("http", "ws") + "/ws"
     async with connect(address, additional_headers=STAFF) as opened:
         assert json.loads(await opened.recv())["type"] == "ready"
         task = asyncio.create_task(listen(opened))
         try:
-            yield told
+            yield received
             assert not task.done(), "the stream ended"
         finally:
             task.cancel()
@@ -130,7 +130,7 @@ async def listening(service: Service) -> AsyncIterator[dict[str, list[int]]]:
 
 @asynccontextmanager
 async def waiting_for(service: Service, product: str) -> AsyncIterator[None]:
-    """A request that waits for a product while entered, and is answered once that is listed."""
+    """A request that waits for a product meanwhile, and is answered once it is listed on exit."""
     asked = asyncio.create_task(service.get(f"/products/{product}?minVersion=1", Prefer="wait=30"))
     try:
         await eventually(service.waiting, "the request waits")
@@ -144,7 +144,7 @@ async def waiting_for(service: Service, product: str) -> AsyncIterator[None]:
         asked.cancel()
 
 
-async def test_the_history_of_an_order_is_read_without_that_of_others(service: Service) -> None:
+async def test_reading_an_orders_history_does_not_read_those_of_others(service: Service) -> None:
     database = service.around.database
     await database.command("profile", 2)
     for what in ("/history", "/timeline", "?asOfVersion=1", "?asOf=2100-01-01T00:00:00Z"):
@@ -156,65 +156,65 @@ async def test_the_history_of_an_order_is_read_without_that_of_others(service: S
     ]
     assert len(reads) >= 4
     assert all("CLUSTERED_IXSCAN" in row["planSummary"] for row in reads), reads
-    # its two events, the document behind them, its customer and the pointer; and not all 200 events
+    # its two events, its document, its customer and the pointer, but not all 200 events
     assert max(row["docsExamined"] for row in reads) <= 10, reads
 
 
-async def test_nobody_who_reads_notices_a_rebuild_or_a_rollback(service: Service) -> None:
+async def test_readers_notice_neither_a_rebuild_nor_a_rollback(service: Service) -> None:
     around = service.around
-    async with listening(service) as told:
+    async with listening(service) as received:
         async with orders_arriving(around, "new") as arriving, reading(service) as seen:
             for command, after in (("rebuild", "1-2"), ("rollback", "1-1")):
                 async with waiting_for(service, f"desk-{command}"):
-                    status, said = await around.command(command)
-                    assert status == 0, said
+                    status, output = await around.command(command)
+                    assert status == 0, output
                     assert await live(around) == after
         assert seen.generations == {"1-1", "1-2"}
         assert seen.rounds > 10
         assert seen.order_counts == sorted(seen.order_counts)
         assert seen.order_counts[-1] > seen.order_counts[0] >= 100
 
-        async def all_told() -> bool:
-            return sum(map(len, told.values())) >= 2 * len(arriving)
+        async def all_received() -> bool:
+            return sum(map(len, received.values())) >= 2 * len(arriving)
 
-        await eventually(all_told, "every event is told", 30)
-        assert Counter(map(tuple, told.values())) == {(1, 2): len(arriving)}
-        assert set(told) == set(arriving)
+        await eventually(all_received, "every event is received", 30)
+        assert Counter(map(tuple, received.values())) == {(1, 2): len(arriving)}
+        assert set(received) == set(arriving)
 
 
-async def test_a_renamed_customer_is_no_news_of_its_ten_thousand_orders(service: Service) -> None:
+async def test_renaming_a_customer_sends_no_messages_about_its_orders(service: Service) -> None:
     around = service.around
     many = names(10_000, "many")
 
     def named(name: str) -> str:
         return around.keys.encrypted("ada", name)
 
-    async with listening(service) as told:
+    async with listening(service) as received:
         registered = CustomerRegistered(customer_id="ada", name=named("Ada"), email=named("a@example.com"))
         await around.topics.publish("customers", [("ada", 1, registered)])
         await around.topics.publish("orders", [(order, 1, created(order)) for order in many])
-        # every second one is shipped after the new name, so that both stand in the same batches
+        # every second one is shipped after the rename, so that both are in the same batches
         changed = CustomerDetailsChanged(
             customer_id="ada", name=named("Countess"), email=named("c@example.com")
         )
         await around.topics.publish("customers", [("ada", 2, changed)])
         await around.topics.publish("orders", [(order, 2, shipped(order)) for order in many[::2]])
 
-        async def all_told() -> bool:
-            return sum(map(len, told.values())) >= 15_000
+        async def all_received() -> bool:
+            return sum(map(len, received.values())) >= 15_000
 
-        await eventually(all_told, "every event is told", 60)
+        await eventually(all_received, "every event is received", 60)
 
         async def renamed() -> bool:
             page = (await service.get("/orders?customerId=ada&limit=100")).json()["data"]
             return {order["customerName"] for order in page} == {"Countess"}
 
-        await eventually(renamed, "the orders carry the new name")
-        # whatever the renaming would send is sent before this one
+        await eventually(renamed, "the orders have the new name")
+        # any message caused by the rename would be sent before this one
         await around.topics.publish("orders", [("last", 1, created("last"))])
 
-        async def last_told() -> bool:
-            return "last" in told
+        async def last_received() -> bool:
+            return "last" in received
 
-        await eventually(last_told, "the last one is told")
-    assert Counter(map(tuple, told.values())) == {(1, 2): 5000, (1,): 5001}
+        await eventually(last_received, "the last order is received")
+    assert Counter(map(tuple, received.values())) == {(1, 2): 5000, (1,): 5001}

@@ -1,4 +1,4 @@
-"""Server-sent events: who gets which messages, from where on, and for how long."""
+"""Server-sent events: who gets which messages, from which position, and for how long."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ ONE, TWO, THREE = order_id(1), order_id(2), order_id(3)
 
 
 class Block(NamedTuple):
-    """What stands between two empty lines. Without data it is a beginning, without an id a comment."""
+    """The text between two empty lines. Without data it is a beginning, without an id a comment."""
 
     id: str | None
     data: Any = None
@@ -47,7 +47,7 @@ class Stream:
         self._lines = response.aiter_lines()
 
     async def next(self) -> Block:
-        """The next block, which holds nothing that the contract does not name."""
+        """The next block, which must contain only fields that the contract names."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(20):
             while line := await anext(self._lines):
@@ -58,29 +58,29 @@ class Stream:
         return Block(fields.get("id"), json.loads(fields["data"]) if "data" in fields else None)
 
     async def messages(self, count: int) -> list[Block]:
-        """The next messages, between which there may be comments."""
-        told: list[Block] = []
-        while len(told) < count:
+        """The next messages; there may be comments between them."""
+        messages: list[Block] = []
+        while len(messages) < count:
             block = await self.next()
             if block.id is not None:
                 assert block.data["id"] == block.id
-                told.append(block)
-        return told
+                messages.append(block)
+        return messages
 
     async def rest(self) -> list[Block]:
-        """All messages until the stream ends, in whatever way."""
-        told: list[Block] = []
+        """All messages until the stream ends in any way."""
+        messages: list[Block] = []
         with suppress(StopAsyncIteration, httpx.RemoteProtocolError):
             while True:
-                told += await self.messages(1)
-        return told
+                messages += await self.messages(1)
+        return messages
 
     async def nothing_more(self) -> bool:
-        """Whether the next two blocks are comments: the second follows on all that was to be sent."""
+        """Whether the next two blocks are comments; any pending message would precede the second."""
         return all([(await self.next()).id is None for _ in range(2)])
 
 
-def told(blocks: list[Block]) -> list[tuple[str, int]]:
+def orders_of(blocks: list[Block]) -> list[tuple[str, int]]:
     """The orders and versions of messages."""
     return [(block.data["order"]["id"], block.data["order"]["version"]) for block in blocks]
 
@@ -89,7 +89,7 @@ def told(blocks: list[Block]) -> list[tuple[str, int]]:
 async def listening(
     url: str, caller: dict[str, str], query: str = "", *, kept: int | None = None
 ) -> AsyncIterator[tuple[str, Stream]]:
-    """A stream and where it begins. `kept` is how many bytes wait for one that does not read, at most."""
+    """A stream and its initial cursor. `kept` limits the bytes buffered for a client that does not read."""
     options = [] if kept is None else [(socket.SOL_SOCKET, socket.SO_RCVBUF, kept)]
     transport = httpx.AsyncHTTPTransport(socket_options=options)
     async with (
@@ -108,7 +108,7 @@ async def listening(
 async def system(
     mongodb_url: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[System]:
-    """One whose heart beats faster."""
+    """A service with more frequent heartbeats."""
     monkeypatch.setattr(live_hub, "_BEAT_SECONDS", 0.2)
     async with query_system(mongodb_url, mongodb_database) as running:
         yield running
@@ -133,7 +133,7 @@ async def system(
         (ADA, f"orderId={TWO}&customerId=bob", []),
     ],
 )
-async def test_a_stream_is_narrowed_by_its_filters_and_never_shows_anothers_orders(
+async def test_a_stream_applies_its_filters_and_never_shows_orders_of_others(
     system: System, caller: dict[str, str], query: str, expected: list[tuple[str, int]]
 ) -> None:
     first, second, third = order_document(1, "ada"), order_document(2, "bob"), order_document(3, "ada")
@@ -145,18 +145,18 @@ async def test_a_stream_is_narrowed_by_its_filters_and_never_shows_anothers_orde
         for order in events:
             await system.store.put_order(order)
         await everything.messages(len(events))
-        assert told(await stream.messages(len(expected))) == expected
+        assert orders_of(await stream.messages(len(expected))) == expected
         assert await stream.nothing_more()
-    # the same holds of what is told again
+    # the same applies to repeated messages
     async with listening(system.url, caller, f"{query}&cursor={begin}") as (again, stream):
         assert again == begin
-        assert told(await stream.messages(len(expected))) == expected
+        assert orders_of(await stream.messages(len(expected))) == expected
         assert await stream.nothing_more()
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["remembered", "after a restart"])
 @pytest.mark.parametrize("how", ["cursor", "Last-Event-ID"])
-async def test_a_stream_goes_on_right_behind_the_message_it_was_cut_off_at(
+async def test_a_stream_resumes_right_after_the_last_received_message(
     system: System, how: str, restarted: bool
 ) -> None:
     async with listening(system.url, ADA) as (begin, stream):
@@ -170,7 +170,7 @@ async def test_a_stream_goes_on_right_behind_the_message_it_was_cut_off_at(
         if restarted:
             other = serving(system.mongodb_url, system.store.database.name)
             url = await open_until_the_end.enter_async_context(other)
-            await eventually(lambda: followed(url), "the other follows")
+            await eventually(lambda: followed(url), "the other service follows the feed")
         streams: list[Stream] = []
         for index, cursor in enumerate(cursors):
             caller, query = (ADA, f"cursor={cursor}") if how == "cursor" else (ADA | {how: str(cursor)}, "")
@@ -180,7 +180,7 @@ async def test_a_stream_goes_on_right_behind_the_message_it_was_cut_off_at(
             streams.append(stream)
         await system.store.put_order(order_document(9))
         for stream in streams:
-            assert told(await stream.messages(1)) == [(order_id(9), 1)]
+            assert orders_of(await stream.messages(1)) == [(order_id(9), 1)]
 
 
 async def followed(url: str) -> bool:
@@ -189,7 +189,7 @@ async def followed(url: str) -> bool:
 
 
 def long_order(number: int) -> Document:
-    """What the feed says of an order of which few fit into what a connection keeps."""
+    """The feed's document about an order so long that few of them fit into a connection's buffer."""
     name = f"a product of a very long order, number {number}"
     items = [{"productId": "lamp", "productName": name, "quantity": 1, "price": 1}] * 100
     return {
@@ -203,12 +203,12 @@ def long_order(number: int) -> Document:
     }
 
 
-async def test_a_slow_reader_is_cut_off_and_can_go_on_where_it_was(system: System) -> None:
+async def test_a_slow_reader_is_cut_off_and_can_resume(system: System) -> None:
     async def open_streams() -> int:
         return int(await system.metric("query_live_streams"))
 
     written = 0
-    # by default some machines keep 30 MB that nobody reads, and no reader of less is slow
+    # some machines buffer 30 MB by default, and a reader of less than that would not be slow
     async with (
         listening(system.url, STAFF, kept=65536) as (begin, slow),
         listening(system.url, STAFF) as (_, quick),
@@ -217,7 +217,7 @@ async def test_a_slow_reader_is_cut_off_and_can_go_on_where_it_was(system: Syste
         while await open_streams() > 1:
             batch = range(written, written + 100)
             await system.store.collection(FEED).insert_many([long_order(number) for number in batch])
-            assert told(await quick.messages(100)) == [(order_id(number), 1) for number in batch]
+            assert orders_of(await quick.messages(100)) == [(order_id(number), 1) for number in batch]
             written += 100
         assert written >= MOST_WHILE_STUCK
         taken = await slow.rest()
@@ -225,4 +225,4 @@ async def test_a_slow_reader_is_cut_off_and_can_go_on_where_it_was(system: Syste
     async with listening(system.url, STAFF, f"cursor={last}") as (_, again):
         missed = await again.messages(written - len(taken))
     assert missed
-    assert told(taken + missed) == [(order_id(number), 1) for number in range(written)]
+    assert orders_of(taken + missed) == [(order_id(number), 1) for number in range(written)]

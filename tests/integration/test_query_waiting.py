@@ -1,4 +1,4 @@
-"""Reading one's own writes, and how fresh everything is."""
+"""Read-your-writes, and the reported freshness."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ async def system(mongodb_url: str, mongodb_database: str) -> AsyncIterator[Syste
 
 
 async def waiting(system: System, path: str, headers: dict[str, str]) -> asyncio.Task[httpx.Response]:
-    """A request that waits, and has been seen to."""
+    """A request, returned once it is waiting."""
     expected = await system.waiting() + 1
     task = asyncio.create_task(system.client.get(path, headers={**headers, "Prefer": "wait=20"}))
 
@@ -61,7 +61,7 @@ async def test_an_answer_waits_for_its_version(system: System) -> None:
     assert (await system.get(f"/orders/{order_id(1)}?minVersion=3", ADA)).status_code == 503
 
 
-async def test_summaries_and_products_are_waited_for_too(system: System) -> None:
+async def test_requests_for_summaries_and_products_wait_too(system: System) -> None:
     part = {"orderCount": 1, "pendingCount": 1, "shippedCount": 0, "cancelledCount": 0, "lifetimeValue": 1}
     await system.store.put_parts(CUSTOMER_SUMMARIES, "ada", [part])
     summary = await waiting(system, "/customers/ada/summary?minVersion=1", ADA)
@@ -74,7 +74,7 @@ async def test_summaries_and_products_are_waited_for_too(system: System) -> None
     assert (await product).json()["version"] == 2
 
 
-async def test_what_is_not_the_callers_is_waited_for_like_what_is_not_there(system: System) -> None:
+async def test_requests_for_foreign_orders_wait_like_those_for_absent_ones(system: System) -> None:
     await system.store.put_order(order_document(1))
     bob = {**authorization("bob"), "Prefer": "wait=1"}
     for number in (1, 2):
@@ -85,17 +85,17 @@ async def test_what_is_not_the_callers_is_waited_for_like_what_is_not_there(syst
         assert 0.9 < time.monotonic() - began < 3
 
 
-async def test_a_caller_that_goes_away_stops_waiting(system: System) -> None:
+async def test_a_disconnected_caller_stops_waiting(system: System) -> None:
     request = await waiting(system, f"/orders/{order_id(1)}?minVersion=1", ADA)
     request.cancel()
 
-    async def nobody_waits() -> bool:
+    async def none_waits() -> bool:
         return await system.waiting() == 0
 
-    await eventually(nobody_waits, "nobody waits any more")
+    await eventually(none_waits, "no request waits any more")
 
 
-async def test_a_thousand_waiting_cost_nothing_and_are_woken_at_once(system: System) -> None:
+async def test_a_thousand_waiting_requests_cost_little_and_are_woken_together(system: System) -> None:
     asked = [f"/orders/{order_id(number % 10)}?minVersion=1" for number in range(1000)]
     requests = [asyncio.create_task(status_of(system.url, path, ADA)) for path in asked]
 
@@ -107,7 +107,7 @@ async def test_a_thousand_waiting_cost_nothing_and_are_woken_at_once(system: Sys
     used, began = time.process_time(), time.monotonic()
     await asyncio.sleep(1)
     assert (time.process_time() - used) / (time.monotonic() - began) < 0.5
-    # what follows the feed and the freshness asks, and nobody else
+    # only the followers of the feed and of the freshness run queries
     assert await commands_of(system.store) - reads < 20
     for number in range(10):
         await system.store.put_order(order_document(number))
@@ -115,7 +115,7 @@ async def test_a_thousand_waiting_cost_nothing_and_are_woken_at_once(system: Sys
 
 
 async def status_of(url: str, path: str, headers: dict[str, str]) -> int:
-    """The status of an answer that may wait. A thousand are too many for a client with a pool."""
+    """The status of an answer that may wait. A thousand are too many for a pooling client."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Prefer: wait=30", "Connection: close"]
@@ -135,7 +135,7 @@ async def commands_of(store: Store) -> int:
     return total
 
 
-async def test_waiting_goes_on_through_a_switch(system: System) -> None:
+async def test_a_wait_continues_through_a_switch(system: System) -> None:
     request = await waiting(system, "/products/lamp?minVersion=1", ADA)
     await system.store.point_to("2")
     await system.store.put_product("lamp")
@@ -147,10 +147,10 @@ async def lag(system: System) -> int:
 
 
 def lag_is(system: System, holds: Callable[[int], bool]) -> Callable[[], Awaitable[bool]]:
-    async def told() -> bool:
+    async def is_as_expected() -> bool:
         return holds(await lag(system))
 
-    return told
+    return is_as_expected
 
 
 async def put_checkpoint(store: Store, generation: str, offset: int, *, live: bool) -> None:
@@ -166,28 +166,28 @@ async def put_checkpoint(store: Store, generation: str, offset: int, *, live: bo
     await store.collection(CHECKPOINTS).replace_one({"_id": name}, {"_id": name, **document}, upsert=True)
 
 
-async def test_freshness_comes_from_heartbeats_that_were_passed(system: System) -> None:
+async def test_freshness_comes_from_heartbeats_that_were_read_past(system: System) -> None:
     assert await lag(system) == UNKNOWN
     await put_checkpoint(system.store, "1", 4, live=True)
     await put_checkpoint(system.store, "2", 100, live=False)
     old = datetime.now(UTC) - timedelta(seconds=60)
     await system.store.beat(old, 5)
-    await eventually(lag_is(system, lambda ms: 60_000 <= ms < 70_000), "the old beat counts")
+    await eventually(lag_is(system, lambda ms: 60_000 <= ms < 70_000), "the old heartbeat counts")
     await system.store.beat(datetime.now(UTC), 6)
     first = await lag(system)
     assert first >= 60_000
     await put_checkpoint(system.store, "1", 5, live=True)
-    await eventually(lag_is(system, lambda ms: ms < 5_000), "the new beat counts")
-    # nothing beats any more: it grows
+    await eventually(lag_is(system, lambda ms: ms < 5_000), "the new heartbeat counts")
+    # no more heartbeats arrive, so the lag grows
     await eventually(lag_is(system, lambda ms: ms > 700), "the lag grows")
 
 
 async def test_freshness_needs_every_shard(system: System) -> None:
     await put_checkpoint(system.store, "1", 9, live=True)
     await system.store.beat(datetime.now(UTC), 10)
-    await eventually(lag_is(system, lambda ms: ms < 5_000), "one shard is all")
+    await eventually(lag_is(system, lambda ms: ms < 5_000), "a single shard suffices")
     await system.store.beat(datetime.now(UTC), 10, shards=2)
-    await eventually(lag_is(system, lambda ms: ms == UNKNOWN), "another shard was never heard of")
+    await eventually(lag_is(system, lambda ms: ms == UNKNOWN), "a missing shard makes the lag unknown")
     await system.store.beat(datetime.now(UTC), 10, shards=2, shard=1)
-    await eventually(lag_is(system, lambda ms: ms < 5_000), "both were heard")
+    await eventually(lag_is(system, lambda ms: ms < 5_000), "both shards count")
     assert (await system.get("/orders", STAFF)).headers["x-read-model-lag-ms"]

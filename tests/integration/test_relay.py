@@ -1,4 +1,4 @@
-"""The relay on real servers: everything committed is published, and first sights are in version order."""
+"""The relay on real servers: all commits are published, and first occurrences are in version order."""
 
 import asyncio
 import signal
@@ -49,7 +49,7 @@ async def brokers(kafka: Server) -> AsyncIterator[str]:
     yield kafka.url
 
 
-async def test_what_is_committed_is_published_in_order_once(
+async def test_committed_events_are_published_once_and_in_order(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     events = [*counted(40, 5), *counted(3, 2, "customers"), *counted(3, 2, "products")]
@@ -86,16 +86,16 @@ async def test_a_transaction_that_commits_late_is_published(
     ]
 
 
-async def test_heartbeats_tell_how_far_the_topics_are(
+async def test_heartbeats_contain_the_end_offsets_of_the_topics(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, counted(30, 1))
     async with relay(postgres_url, brokers, tmp_path / "relay.log", RELAY_SHARDS="2"):
 
-        async def beaten() -> bool:
+        async def both_beat() -> bool:
             return {beat["shard"] for beat in await heartbeats(brokers)} == {0, 1}
 
-        await eventually(beaten, "both shards sent a heartbeat")
+        await eventually(both_beat, "both shards sent a heartbeat")
         await published(postgres_url)
         before = len(await heartbeats(brokers))
 
@@ -110,7 +110,7 @@ async def test_heartbeats_tell_how_far_the_topics_are(
     assert {each.incarnation for each in await read(brokers)} == {last["incarnations"]["orders"]}
 
 
-async def test_topics_are_made_mended_and_never_repartitioned(brokers: str) -> None:
+async def test_topics_are_created_and_never_repartitioned(brokers: str) -> None:
     await make_topics(cluster(brokers), 12)
     found = await cluster(brokers).describe([*CATEGORIES, HEARTBEATS, "orders.dlq"])
     assert [found[name].partitions for name in (*CATEGORIES, HEARTBEATS, "orders.dlq")] == [12, 12, 12, 1, 12]
@@ -121,7 +121,7 @@ async def test_topics_are_made_mended_and_never_repartitioned(brokers: str) -> N
 @pytest.mark.parametrize(
     ("name", "drifted", "right"), [("retention.ms", "60000", "-1"), ("min.insync.replicas", "2", "1")]
 )
-async def test_a_drifted_configuration_is_mended(brokers: str, name: str, drifted: str, right: str) -> None:
+async def test_a_drifted_configuration_is_repaired(brokers: str, name: str, drifted: str, right: str) -> None:
     admin = cluster(brokers).admin
     other = ConfigEntry(name, drifted, incremental_operation=AlterConfigOpType.SET)
     drift = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[other])
@@ -129,15 +129,15 @@ async def test_a_drifted_configuration_is_mended(brokers: str, name: str, drifte
         await answered(answer)
     await make_topics(cluster(brokers), 12, Copies(replicas=1, min_insync=1))
 
-    async def mended() -> bool:
+    async def repaired() -> bool:
         asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, "orders")])
         found = [await answered(answer) for answer in asked.values()]
         return bool(found[0][name].value == right)
 
-    await eventually(mended, f"{name} is {right} again")
+    await eventually(repaired, f"{name} is {right} again")
 
 
-async def test_another_number_of_replicas_is_refused_before_anything_is_changed(brokers: str) -> None:
+async def test_another_number_of_replicas_is_refused_without_any_change(brokers: str) -> None:
     with pytest.raises(ReplicasChangedError, match="1 replicas, not 3"):
         await make_topics(cluster(brokers), 12, Copies(replicas=3, min_insync=2))
     admin = cluster(brokers).admin
@@ -146,14 +146,14 @@ async def test_another_number_of_replicas_is_refused_before_anything_is_changed(
     assert found[0]["min.insync.replicas"].value == "1"
 
 
-async def test_no_topic_comes_of_writing_to_it(brokers: str) -> None:
+async def test_writing_to_an_unknown_topic_does_not_create_it(brokers: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=brokers, request_timeout_ms=500) as producer:
         with pytest.raises(KafkaError):
             await producer.send_and_wait("nobodys", b"")
     assert await cluster(brokers).describe(["nobodys"]) == {}
 
 
-async def test_the_job_done_again_changes_nothing(postgres_url: str, brokers: str) -> None:
+async def test_repeating_the_topics_job_changes_nothing(postgres_url: str, brokers: str) -> None:
     settings = TopicsSettings(postgres_url=SecretStr(postgres_url), kafka_bootstrap_servers=brokers)
     seen = []
     for _ in range(2):
@@ -165,7 +165,7 @@ async def test_the_job_done_again_changes_nothing(postgres_url: str, brokers: st
     assert seen[0] == seen[1]
 
 
-async def test_a_relay_killed_in_the_middle_loses_nothing_and_keeps_the_order(
+async def test_a_killed_relay_loses_nothing_and_keeps_the_order(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     events = counted(200, 20)
@@ -174,15 +174,15 @@ async def test_a_relay_killed_in_the_middle_loses_nothing_and_keeps_the_order(
         await psycopg.AsyncConnection.connect(postgres_url) as holding,
         relay(postgres_url, brokers, tmp_path / "first.log") as first,
     ):
-        # the last row can be read, but not deleted
+        # locks the last row: it can be read, but not deleted
         await holding.execute(
             "SELECT FROM outbox WHERE position = (SELECT max(position) FROM outbox) FOR UPDATE"
         )
 
-        async def begun() -> bool:
+        async def some_published() -> bool:
             return await waiting(postgres_url) < len(events)
 
-        await eventually(begun, "some are published")
+        await eventually(some_published, "some events are published")
         await first.kill()
         assert await waiting(postgres_url) > 0
     async with relay(postgres_url, brokers, tmp_path / "second.log"):
@@ -203,7 +203,7 @@ async def test_a_standby_takes_over_within_five_seconds(
             await published(postgres_url, 5)
 
 
-async def test_a_paused_publisher_is_replaced_and_brings_nothing_out_of_order(
+async def test_a_paused_publisher_is_replaced_and_causes_no_reordering(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
@@ -223,7 +223,7 @@ async def test_a_paused_publisher_is_replaced_and_brings_nothing_out_of_order(
     assert sights == {f"orders/s{n}": list(range(1, 14)) for n in range(200)}
 
 
-async def test_an_event_that_kafka_refuses_is_set_aside_with_its_stream(
+async def test_an_event_that_kafka_rejects_is_set_aside_with_its_stream(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, [("orders/big", 1), *counted(20, 1)])
@@ -237,7 +237,7 @@ async def test_an_event_that_kafka_refuses_is_set_aside_with_its_stream(
     assert sights == {f"orders/s{n}": [1, 2] for n in range(20)}
 
 
-async def test_a_topic_made_anew_gets_another_incarnation_while_the_relay_runs(
+async def test_a_recreated_topic_gets_a_new_incarnation_while_the_relay_runs(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
@@ -256,7 +256,7 @@ async def test_a_topic_made_anew_gets_another_incarnation_while_the_relay_runs(
     assert set(last.values()) != before
 
 
-async def test_a_relay_that_starts_before_its_servers_waits_and_says_so(
+async def test_a_relay_started_before_its_servers_waits_and_reports_it(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     nowhere = "127.0.0.1:1"

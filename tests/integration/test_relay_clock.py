@@ -14,7 +14,7 @@ from tests.servers import Server, eventually
 
 pytestmark = pytest.mark.integration
 
-# Python runs a module of this name at its start, wherever it finds it.
+# Python imports a module of this name at startup, wherever it finds it.
 CLOCK = """
 import time
 from pathlib import Path
@@ -39,7 +39,7 @@ async def set_aside(url: str) -> int:
     return int(row[0])
 
 
-async def test_a_clock_far_ahead_holds_events_up_and_sets_none_aside(
+async def test_a_clock_far_ahead_delays_events_and_sets_none_aside(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(CLOCK)
@@ -54,7 +54,7 @@ async def test_a_clock_far_ahead_holds_events_up_and_sets_none_aside(
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as operator,
     ):
 
-        async def told() -> bool:
+        async def reported() -> bool:
             answer = await operator.get("/health/ready")
             return answer.status_code == 503 and "InvalidTimestampError" in answer.text
 
@@ -65,11 +65,11 @@ async def test_a_clock_far_ahead_holds_events_up_and_sets_none_aside(
             return (await operator.get("/health/ready")).status_code == 200
 
         await running.says("InvalidTimestampError")
-        await eventually(told, "it says why it is not ready")
-        await eventually(tried, "it tried often enough to tear the batches down to single events")
+        await eventually(reported, "the relay reports why it is not ready")
+        await eventually(tried, "enough retries to split the batches into single events")
         assert (await waiting(postgres_url), await set_aside(postgres_url)) == (60, 0)
         ahead.unlink()
         await published(postgres_url)
-        await eventually(ready, "it is ready")
+        await eventually(ready, "the relay is ready")
     assert await set_aside(postgres_url) == 0
     assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2, 3] for n in range(20)}

@@ -1,4 +1,4 @@
-"""What may befall a relay: its servers away, its process killed or frozen, its topics emptied."""
+"""Faults of the relay: its servers unavailable, its process killed or frozen, its topics emptied."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ async def brokers(kafka: Server) -> AsyncIterator[str]:
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
-    """What the relay answers an operator."""
+    """The relay's answer to an operator."""
 
     def asked() -> tuple[int, str]:
         try:
@@ -67,23 +67,23 @@ async def acknowledged(brokers: str, count: int) -> None:
     await eventually(held, f"{count} events are in the topics")
 
 
-async def test_killed_after_the_acknowledgement_before_the_row_is_gone(
+async def test_a_relay_killed_before_deleting_acknowledged_rows_publishes_them_again(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     events = counted(50, 4)
     await store(postgres_url, events)
     async with await psycopg.AsyncConnection.connect(postgres_url) as holding:
-        # the rows can be read, but not deleted
+        # locks the rows: they can be read, but not deleted
         await holding.execute("SELECT FROM outbox FOR UPDATE")
         async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
             await acknowledged(brokers, len(events))
             await first.kill()
-        await eventually(partial(_relay_gone, postgres_url), "PostgreSQL sees that the relay is gone")
+        await eventually(partial(_relay_gone, postgres_url), "PostgreSQL has noticed that the relay is gone")
     assert await waiting(postgres_url) == len(events)
     async with relay(postgres_url, brokers, tmp_path / "second.log"):
         await published(postgres_url)
     seen = await read(brokers)
-    assert len(seen) == 2 * len(events), "each is there twice, under the same id"
+    assert len(seen) == 2 * len(events), "each event must be there twice, with the same id"
     assert first_sights(seen) == {f"orders/s{n}": [1, 2, 3, 4] for n in range(50)}
 
 
@@ -96,7 +96,7 @@ async def _relay_gone(url: str) -> bool:
         return await cursor.fetchone() == (0,)
 
 
-async def test_stopped_in_order_it_leaves_nothing_to_be_repeated(
+async def test_a_gracefully_stopped_relay_leaves_nothing_to_repeat(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     events = counted(1000, 10)
@@ -104,10 +104,10 @@ async def test_stopped_in_order_it_leaves_nothing_to_be_repeated(
         await first.says("publishing shard")
         await store(postgres_url, events)
 
-        async def begun() -> bool:
+        async def some_published() -> bool:
             return await waiting(postgres_url) < len(events)
 
-        await eventually(begun, "some are published", every=0.001)
+        await eventually(some_published, "some events are published", every=0.001)
         await first.stop()
         assert first.process.returncode == 0
     async with relay(postgres_url, brokers, tmp_path / "second.log"):
@@ -115,7 +115,7 @@ async def test_stopped_in_order_it_leaves_nothing_to_be_repeated(
     assert len(await read(brokers)) == len(events)
 
 
-async def test_a_lost_listening_connection_costs_latency_only(
+async def test_a_lost_listening_connection_costs_only_latency(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     async with (
@@ -133,7 +133,7 @@ async def test_a_lost_listening_connection_costs_latency_only(
     assert len(await read(brokers)) == 10
 
 
-async def test_two_relays_share_the_shards_and_one_takes_over_all(
+async def test_two_relays_share_the_shards_and_one_takes_over_all_of_them(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     async with relay(postgres_url, brokers, tmp_path / "first.log", RELAY_SHARDS="3") as first:
@@ -145,7 +145,7 @@ async def test_two_relays_share_the_shards_and_one_takes_over_all(
             await first.says("handed shard 2 over to another relay")
             await second.says("publishing shard 2 of 3")
             await published(postgres_url)
-            assert len(await read(brokers)) == 1000, "nothing is sent twice for it"
+            assert len(await read(brokers)) == 1000, "the handover must not repeat events"
             await first.kill()
             await store(postgres_url, [(f"orders/s{n}", 11) for n in range(100)])
             await published(postgres_url, 5)
@@ -153,7 +153,7 @@ async def test_two_relays_share_the_shards_and_one_takes_over_all(
     assert {(beat["shards"], beat["shard"]) for beat in await heartbeats(brokers)} == {(3, 0), (3, 1), (3, 2)}
 
 
-async def test_relays_that_divide_the_streams_otherwise_wait_for_each_other(
+async def test_relays_with_different_shard_counts_wait_for_each_other(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     async with relay(postgres_url, brokers, tmp_path / "first.log") as first:
@@ -167,7 +167,7 @@ async def test_relays_that_divide_the_streams_otherwise_wait_for_each_other(
             await second.says("publishing shard 0 of 2")
 
 
-async def test_kafka_away_is_told_and_outlived(
+async def test_an_outage_of_kafka_is_reported_and_survived(
     postgres_url: str, brokers: str, kafka: Server, tmp_path: Path
 ) -> None:
     port = free_ports(1)[0]
@@ -188,11 +188,11 @@ async def test_kafka_away_is_told_and_outlived(
         async def ready() -> bool:
             return (await ask(port, "/health/ready"))[0] == 200
 
-        await eventually(ready, "it is ready again")
+        await eventually(ready, "the relay is ready again")
     assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 7)) for n in range(100)}
 
 
-async def test_a_broker_that_falls_silent_with_batches_in_flight_gets_them_in_order(
+async def test_a_broker_frozen_with_batches_in_flight_receives_them_in_order(
     postgres_url: str, brokers: str, kafka: Server, tmp_path: Path
 ) -> None:
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
@@ -208,7 +208,7 @@ async def test_a_broker_that_falls_silent_with_batches_in_flight_gets_them_in_or
     assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 12)) for n in range(500)}
 
 
-async def test_postgres_away_is_told_and_outlived(
+async def test_an_outage_of_postgres_is_reported_and_survived(
     postgres_url: str, postgres: Server, brokers: str, tmp_path: Path
 ) -> None:
     port = free_ports(1)[0]
@@ -226,7 +226,9 @@ async def test_postgres_away_is_told_and_outlived(
     assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2] for n in range(10)}
 
 
-async def test_an_emptied_topic_is_another_one(postgres_url: str, brokers: str, tmp_path: Path) -> None:
+async def test_an_emptied_topic_gets_a_new_incarnation(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
     async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
         await store(postgres_url, counted(20, 1))
         await published(postgres_url)
@@ -241,7 +243,7 @@ async def test_an_emptied_topic_is_another_one(postgres_url: str, brokers: str, 
     assert before.isdisjoint({each.incarnation for each in seen})
 
 
-async def test_an_event_that_makes_no_record_stops_no_other(
+async def test_an_event_that_cannot_be_encoded_does_not_block_other_streams(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     port = free_ports(1)[0]
@@ -269,7 +271,7 @@ async def test_an_event_that_makes_no_record_stops_no_other(
     assert samples["relay_active", "0"] == 1
 
 
-async def test_what_stands_before_an_event_that_makes_no_record_is_published(
+async def test_events_before_one_that_cannot_be_encoded_are_published(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, [("orders/odd", 1), ("orders/odd", 2)])
@@ -286,7 +288,7 @@ async def test_what_stands_before_an_event_that_makes_no_record_is_published(
     assert first_sights(await read(brokers)) == {"orders/odd": [1, 2]}
 
 
-async def test_no_heartbeat_vouches_for_a_topic_that_lost_its_history(
+async def test_no_heartbeat_is_sent_while_a_topic_lacks_its_history(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, counted(3, 1))
@@ -311,13 +313,13 @@ async def test_no_heartbeat_vouches_for_a_topic_that_lost_its_history(
         )  # fmt: skip
         assert await republish.wait() == 0
         await eventually(beating, "heartbeats are sent again")
-    told = await heartbeats(brokers)
-    # three of which the topic was emptied again, and all six; where nothing stands now there is no end
-    assert {sum(beat["endOffsets"]["orders"]) for beat in told} == {9}
-    assert {each.incarnation for each in await read(brokers)} == {told[-1]["incarnations"]["orders"]}
+    beats = await heartbeats(brokers)
+    # three records that were deleted again, then all six; an empty partition has no end offset
+    assert {sum(beat["endOffsets"]["orders"]) for beat in beats} == {9}
+    assert {each.incarnation for each in await read(brokers)} == {beats[-1]["incarnations"]["orders"]}
 
 
-async def test_a_frozen_republish_holds_nobody_up_for_long(
+async def test_a_frozen_republish_does_not_block_the_relay_for_long(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, counted(300, 40))

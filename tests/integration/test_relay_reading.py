@@ -1,4 +1,4 @@
-"""What the relay reads of PostgreSQL is exact, in order, and a bounded piece at a time."""
+"""The relay reads from PostgreSQL exactly, in order, and in pieces of bounded size."""
 
 from typing import Any, cast
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.integration
 
 EVENTS = 2 * WINDOW + 5_000
 PUBLISHED = WINDOW + 3_000
-"""Up to this position; what follows waits in the outbox."""
+"""The last published position; later events wait in the outbox."""
 EVERY = 1_500
-"""How far apart the few events of `products` are."""
+"""The distance between the few events of `products`."""
 
 
 class Explained:
-    """A connection that notes how many rows the busiest part of each statement reads."""
+    """A connection that records how many rows the busiest plan node of each statement reads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -29,7 +29,7 @@ class Explained:
     async def execute(
         self, statement: bytes, asked: dict[str, Any] | None = None
     ) -> psycopg.AsyncCursor[Any]:
-        """Run it twice, first to be told."""
+        """Run the statement twice, first to explain it."""
         cursor = await self._connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement, asked)
         row = await cursor.fetchone()
         assert row is not None
@@ -43,7 +43,7 @@ def _most(plan: dict[str, Any]) -> int:
 
 
 async def stored(url: str) -> None:
-    """Few products among many orders."""
+    """Store few products among many orders."""
     streams = ("products" if number % EVERY == 0 else "orders" for number in range(1, EVENTS + 1))
     await store(url, [(f"{category}/s{number}", 1) for number, category in enumerate(streams)])
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
@@ -51,7 +51,7 @@ async def stored(url: str) -> None:
         await connection.execute("ANALYZE")
 
 
-async def test_a_statement_reads_a_window_whatever_stands_in_it(postgres_url: str) -> None:
+async def test_a_statement_reads_at_most_a_window_of_events(postgres_url: str) -> None:
     await stored(postgres_url)
     async with await connect(postgres_url) as connection:
         explained = Explained(connection)
@@ -63,7 +63,7 @@ async def test_a_statement_reads_a_window_whatever_stands_in_it(postgres_url: st
     assert max(explained.read) <= WINDOW
 
 
-async def test_pages_follow_each_other_without_a_gap_or_a_repeat(postgres_url: str) -> None:
+async def test_pages_have_no_gaps_and_no_repeats(postgres_url: str) -> None:
     await stored(postgres_url)
     async with (
         await connect(postgres_url) as connection,
@@ -85,7 +85,7 @@ async def test_pages_follow_each_other_without_a_gap_or_a_repeat(postgres_url: s
 
 
 async def crowded(url: str, rows: int) -> None:
-    """An event that has waited for an hour, and behind it as many rows in the outbox."""
+    """Store an event that has waited for an hour, followed by the given number of outbox rows."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(
             "INSERT INTO events (stream_id, version, event_id, category, subject, type, schema_version, data,"
@@ -97,7 +97,7 @@ async def crowded(url: str, rows: int) -> None:
         )
 
 
-async def test_a_crowded_outbox_is_counted_to_a_bound_and_its_age_is_exact(postgres_url: str) -> None:
+async def test_a_large_outbox_is_counted_up_to_a_limit_but_its_age_is_exact(postgres_url: str) -> None:
     await crowded(postgres_url, COUNTED + 5_000)
     async with await connect(postgres_url) as connection:
         explained = Explained(connection)

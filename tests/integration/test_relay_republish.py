@@ -1,4 +1,4 @@
-"""Republishing: history into the topics again, beside a relay at work."""
+"""Republishing: history is published to the topics again, alongside a running relay."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ async def brokers(kafka: Server) -> AsyncIterator[str]:
 
 
 async def started(postgres: str, kafka: str, *arguments: str) -> asyncio.subprocess.Process:
-    """The job, begun."""
+    """Start the job."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "services.command", "republish", *arguments),
@@ -58,14 +58,14 @@ async def started(postgres: str, kafka: str, *arguments: str) -> asyncio.subproc
 
 
 async def republish(postgres: str, kafka: str, *arguments: str) -> str:
-    """Run the job; what it says."""
+    """Run the job; returns its output."""
     process = await started(postgres, kafka, *arguments)
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
-async def test_whole_topics_are_repeated_while_new_events_go_out(
+async def test_whole_topics_are_republished_while_new_events_are_published(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     old = counted(250, 20)
@@ -83,13 +83,15 @@ async def test_whole_topics_are_repeated_while_new_events_go_out(
     assert len({each.incarnation for each in seen if each.topic == "orders"}) == 1
     expected = {f"orders/s{n}": list(range(1, (version if n < 50 else 20) + 1)) for n in range(250)}
     assert first_sights(seen) == expected
-    # its share of the new events may have been in the topic before the job took count of them
+    # some of the new events may have been in the topic before the job measured the history
     assert len(seen) >= 2 * len(old) + 50 * (version - 20)
     times = [parse_rfc3339(beat["t"]).timestamp() for beat in await heartbeats(brokers)]
-    assert max(after - before for before, after in pairwise(times)) < 2, "it stayed fresh"
+    assert max(after - before for before, after in pairwise(times)) < 2, (
+        "heartbeats must go on during the job"
+    )
 
 
-async def test_a_topic_made_anew_is_whole_and_in_order_again_after_one_command(
+async def test_one_command_makes_a_recreated_topic_complete_and_ordered_again(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, [*counted(100, 5), *counted(10, 2, "products")])
@@ -109,7 +111,9 @@ async def test_a_topic_made_anew_is_whole_and_in_order_again_after_one_command(
     assert len({each.incarnation for each in seen}) == 2
 
 
-async def test_only_what_is_asked_for_is_repeated(postgres_url: str, brokers: str, tmp_path: Path) -> None:
+async def test_only_the_requested_events_are_republished(
+    postgres_url: str, brokers: str, tmp_path: Path
+) -> None:
     await store(postgres_url, [*counted(10, 1), *counted(10, 1, "products")])
     async with relay(postgres_url, brokers, tmp_path / "relay.log"):
         await published(postgres_url)
@@ -120,7 +124,7 @@ async def test_only_what_is_asked_for_is_repeated(postgres_url: str, brokers: st
     assert again == sorted([*range(11, 21), *range(16, 21)])
 
 
-async def test_a_stream_that_was_set_aside_gets_another_try(
+async def test_republishing_retries_streams_that_were_set_aside(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, [("orders/big", 1)])
@@ -131,7 +135,7 @@ async def test_a_stream_that_was_set_aside_gets_another_try(
         await published(postgres_url)
         larger = ConfigEntry("max.message.bytes", "3000000", incremental_operation=AlterConfigOpType.SET)
         changed = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[larger])
-        admin = cluster(brokers).admin  # its answers end with it
+        admin = cluster(brokers).admin  # kept, because its futures die with it
         for answer in admin.incremental_alter_configs([changed]).values():
             await answered(answer)
         await republish(postgres_url, brokers)
@@ -141,7 +145,7 @@ async def test_a_stream_that_was_set_aside_gets_another_try(
     assert first_sights(await read(brokers)) == {"orders/big": [1, 2, 3, 4]}
 
 
-async def test_nothing_is_deleted_before_the_history_can_be_read(
+async def test_nothing_is_deleted_unless_the_history_can_be_read(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:
     await store(postgres_url, counted(10, 1))
@@ -159,7 +163,7 @@ async def test_nothing_is_deleted_before_the_history_can_be_read(
     assert first_sights(await read(brokers)) == {f"orders/s{n}": [2] for n in range(10)}
 
 
-async def test_an_interrupted_job_says_so_in_a_line(postgres_url: str, brokers: str) -> None:
+async def test_an_interrupted_job_reports_it_in_one_line(postgres_url: str, brokers: str) -> None:
     await migrate(postgres_url)
     async with (
         await connect(postgres_url) as session,
@@ -172,9 +176,9 @@ async def test_an_interrupted_job_says_so_in_a_line(postgres_url: str, brokers: 
             locks = await calling.execute("SELECT 1 FROM pg_locks WHERE NOT granted")
             return await locks.fetchone() is not None
 
-        await eventually(waits, "it waits for the gate")
+        await eventually(waits, "the job waits for the gate")
         job.send_signal(signal.SIGINT)
-        said, _ = await job.communicate()
+        output, _ = await job.communicate()
     assert job.returncode == 130
-    assert said.decode().endswith("interrupted; run it again\n")
-    assert "Traceback" not in said.decode()
+    assert output.decode().endswith("interrupted; run it again\n")
+    assert "Traceback" not in output.decode()

@@ -1,4 +1,4 @@
-"""An event type with two schema versions in one store or topic: loaded, decided, published and read alike."""
+"""An event type with two schema versions in one store or topic: both are handled alike."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ RETURNING 1
 
 
 def _renamed(data: dict[str, Any]) -> dict[str, Any]:
-    """From a first shape, in which a product had a title and cents."""
+    """Upcasts a first version, in which a product had a title and cents."""
     return {
         "productId": data["productId"],
         "name": data["title"],
@@ -42,14 +42,14 @@ def _renamed(data: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`ProductListed` as it is would be its second version."""
+    """Make the current `ProductListed` the second schema version."""
     assert isinstance(UPCASTERS, dict)
     monkeypatch.setitem(UPCASTERS, ("ProductListed", 1), _renamed)
     monkeypatch.setattr(ProductListed, "schema_version", 2)
 
 
 async def published(url: str) -> list[CloudEvent]:
-    """What the relay would send now."""
+    """The records that the relay would send now."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         outbox = Outbox(connection, connection, 1, 0)
         encode = Encoder("http://schemas.example", {"products": 12}, {"products": "i1"})
@@ -58,10 +58,10 @@ async def published(url: str) -> list[CloudEvent]:
 
 
 @pytest.mark.usefixtures("two_versions")
-async def test_an_old_shape_loads_decides_and_publishes_as_the_new_one_does(postgres_url: str) -> None:
+async def test_events_of_an_old_schema_are_loaded_and_published_like_new_ones(postgres_url: str) -> None:
     await rows(postgres_url, OLD_EVENT.decode())
     async with opened(postgres_url) as store:
-        # what it says already makes no event; what it does not, one
+        # the values of the old event produce no new event, other values produce one
         assert await status(store, offer("lamp", "Lamp", 1990)) == 202
         assert await status(store, offer("lamp", "Better lamp", 1990)) == 202
         assert await status(store, offer("desk", "Desk", 9900)) == 202
@@ -79,12 +79,12 @@ async def test_an_old_shape_loads_decides_and_publishes_as_the_new_one_does(post
     assert {event.dataschema for event in (old, new)} == {"http://schemas.example/schemas/ProductListed/2"}
 
 
-async def test_a_shape_newer_than_the_code_is_refused_and_not_misread(postgres_url: str) -> None:
-    """During a rollout the old code meets events of the new: it decides nothing on them."""
+async def test_a_schema_newer_than_the_code_is_refused_and_not_misread(postgres_url: str) -> None:
+    """During a rollout, old code may load events of newer code; it must not decide anything on them."""
     newer = OLD_EVENT.replace(b"'ProductListed', 1,", b"'ProductListed', 2,")
     await rows(postgres_url, newer.decode())
     async with opened(postgres_url) as store:
-        with pytest.raises(StoreUnavailableError):  # somebody newer can answer it
+        with pytest.raises(StoreUnavailableError):  # a newer process can answer it
             await store.execute(offer("lamp", "Other", 1990))
         assert await status(store, offer("desk", "Desk", 9900)) == 202
     assert await rows(postgres_url, "SELECT count(*) FROM events") == [(2,)]
@@ -108,8 +108,8 @@ def in_topic(schema_version: int, data: dict[str, Any], event_version: int = 1) 
 
 
 @pytest.mark.usefixtures("two_versions")
-def test_a_topic_may_hold_old_shapes_for_ever() -> None:
-    """What was published before the new shape came is read by whoever begins at the beginning."""
+def test_old_schemas_in_a_topic_remain_readable() -> None:
+    """A consumer that starts at the beginning reads events from before the new schema version."""
     newest = {"productId": "lamp", "name": "Lamp", "price": "19.90"}
     old = read(in_topic(1, {"productId": "lamp", "title": "Lamp", "cents": 1990}))
     assert old == read(in_topic(2, newest))
@@ -126,8 +126,6 @@ def test_a_topic_may_hold_old_shapes_for_ever() -> None:
         (0, {}),
     ],
 )
-def test_what_is_no_shape_that_was_ever_known_becomes_a_dead_letter(
-    schema_version: int, data: dict[str, Any]
-) -> None:
+def test_events_of_an_unknown_schema_become_dead_letters(schema_version: int, data: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"schema version|in version"):
         read(in_topic(schema_version, data))

@@ -1,4 +1,4 @@
-"""Given these events, when this command, then those events: how the domain's tests read."""
+"""A given/when/then notation for domain tests: given events, when a command, then events."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class Given(Generic[S]):
 
     @property
     def state(self) -> S:
-        """What the history makes of the aggregate."""
+        """The aggregate's state after the history."""
         return state_of(self.aggregate, self.history)
 
     def when(self, decision: Decision[S]) -> "When[S]":
-        """A command arrives."""
+        """Handle a command."""
         return When(self, decision)
 
 
@@ -40,18 +40,18 @@ class When(Generic[S]):
     decision: Decision[S]
 
     def then(self, *events: Event) -> None:
-        """Exactly these events happen; none, if none are named."""
+        """Assert that exactly these events are produced."""
         assert tuple(self.decision(self.given.state)) == events
 
     def rejected(self, kind: type[R]) -> R:
-        """It is refused for this reason."""
+        """Assert that the command is rejected with this error."""
         with pytest.raises(kind) as caught:
             self.decision(self.given.state)
         return caught.value
 
 
 def given(aggregate: Aggregate[S], *history: Event) -> Given[S]:
-    """A stream that holds `history`."""
+    """A stream containing `history`."""
     return Given(aggregate, history)
 
 

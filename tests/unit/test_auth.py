@@ -1,4 +1,4 @@
-"""Which bearer tokens are accepted, and for whom they speak."""
+"""Which bearer tokens are accepted, and which principal they identify."""
 
 import base64
 import hashlib
@@ -46,7 +46,7 @@ async def refused(authenticator: Authenticator, bearer: bytes) -> str:
     return problem.value.detail
 
 
-async def test_a_good_token_names_a_user_and_its_roles() -> None:
+async def test_a_valid_token_identifies_a_user_and_its_roles() -> None:
     assert await accepted(by_secret(), hs256()) == Principal("ada", frozenset({"staff"}), NOW + 60)
 
 
@@ -74,11 +74,11 @@ async def test_a_user_may_have_no_roles() -> None:
         {"roles": [1]},
     ],
 )
-async def test_claims_that_do_not_hold_are_refused(changes: dict[str, Any]) -> None:
+async def test_invalid_claims_are_refused(changes: dict[str, Any]) -> None:
     await refused(by_secret(), hs256(**changes))
 
 
-async def test_the_clocks_may_differ_by_half_a_minute() -> None:
+async def test_clock_skew_of_half_a_minute_is_tolerated() -> None:
     await accepted(by_secret(), hs256(exp=NOW - 29))
     await accepted(by_secret(), hs256(nbf=NOW + 29))
 
@@ -98,7 +98,7 @@ def encoded(value: object) -> str:
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "HS512", "RS256", None, 7])
-async def test_other_algorithms_are_refused(algorithm: object) -> None:
+async def test_unsupported_algorithms_are_refused(algorithm: object) -> None:
     unsigned = f"{encoded({'alg': algorithm})}.{encoded(CLAIMS)}."
     assert "algorithm" in await refused(by_secret(), unsigned.encode())
 
@@ -106,34 +106,34 @@ async def test_other_algorithms_are_refused(algorithm: object) -> None:
 @pytest.mark.parametrize(
     "bearer", [b"x", b"a.b.c", b"..", b"\xff.\xff.\xff", b"a.b.c.d.e", b"e30.e30." + b"A" * 20_000]
 )
-async def test_what_is_no_token_is_refused(bearer: bytes) -> None:
+async def test_malformed_tokens_are_refused(bearer: bytes) -> None:
     with pytest.raises(Problem) as problem:
         await accepted(by_secret(), bearer)
     assert problem.value.kind.status == 401
 
 
 def signed(header: dict[str, Any]) -> bytes:
-    """A token with a header that the library would not write."""
+    """A token with a header that the library would refuse to write."""
     text = f"{encoded(header)}.{encoded(CLAIMS)}".encode()
     signature = hmac.new(SECRET.encode(), text, hashlib.sha256).digest()
     return text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
 
 
 @pytest.mark.parametrize("crit", [5, None, [["exp"]], ["exp"], ["foreign"]])
-async def test_what_a_token_declares_critical_must_be_understood(crit: object) -> None:
+async def test_tokens_with_unsupported_critical_headers_are_refused(crit: object) -> None:
     await refused(by_secret(), signed({"alg": "HS256", "crit": crit, "foreign": "x"}))
 
 
-async def test_what_else_stands_in_a_header_is_ignored() -> None:
+async def test_unknown_token_headers_are_ignored() -> None:
     await accepted(by_secret(), signed({"alg": "HS256", "typ": "JWT", "foreign": {"of": "the issuer"}}))
 
 
-async def test_the_secret_has_no_kid() -> None:
+async def test_a_token_with_a_kid_is_refused_when_a_shared_secret_is_used() -> None:
     named = token(OctKey.import_key(SECRET), {"alg": "HS256", "kid": "unknown"})
     assert "kid" in await refused(by_secret(), named)
 
 
-async def test_a_token_of_another_secret_is_refused() -> None:
+async def test_a_token_signed_with_another_secret_is_refused() -> None:
     await refused(by_secret(), hs256("another secret of thirty-two bytes, too"))
 
 
@@ -147,13 +147,13 @@ async def test_a_token_of_another_secret_is_refused() -> None:
         [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
     ],
 )
-async def test_no_token_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+async def test_a_request_without_a_token_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Problem) as problem:
         await by_secret().authenticate({"headers": headers})
     assert problem.value.kind.status == 401
 
 
-async def test_a_remembered_token_expires_all_the_same() -> None:
+async def test_a_cached_token_still_expires() -> None:
     now = NOW
     authenticator = Authenticator(SharedSecret(SECRET), clock=lambda: now)
     bearer = hs256()
@@ -185,7 +185,7 @@ async def test_every_algorithm_of_a_key_set_is_accepted(tmp_path: Path) -> None:
         await refused(authenticator, token(key, {"alg": algorithm, "kid": "unknown"}))
 
 
-async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
+async def test_keys_of_a_key_set_never_verify_hmac_signatures(tmp_path: Path) -> None:
     key = rsa("r")
     secret = OctKey.generate_key(256, {"kid": "s"})
     document = {"keys": [key.as_dict(private=False), secret.as_dict(private=True)]}
@@ -209,14 +209,14 @@ async def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-async def test_a_key_that_is_not_understood_leaves_the_others(tmp_path: Path, other: object) -> None:
+async def test_an_unsupported_key_does_not_affect_the_others(tmp_path: Path, other: object) -> None:
     key = rsa("r")
     (tmp_path / "jwks.json").write_text(json.dumps({"keys": [other, key.as_dict(private=False)]}))
     authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
     await accepted(authenticator, token(key, {"alg": "RS256", "kid": "r"}))
 
 
-async def test_a_file_rotates_and_forgets_the_tokens_of_old_keys(tmp_path: Path) -> None:
+async def test_a_rotated_key_file_invalidates_tokens_signed_with_old_keys(tmp_path: Path) -> None:
     path = tmp_path / "jwks.json"
     old, new = rsa("old"), rsa("new")
     write(path, old)
@@ -232,7 +232,7 @@ async def test_a_file_rotates_and_forgets_the_tokens_of_old_keys(tmp_path: Path)
     await accepted(authenticator, of_new)
 
 
-async def test_no_key_at_all_is_no_verdict_on_the_token(tmp_path: Path) -> None:
+async def test_missing_keys_result_in_503_and_not_401(tmp_path: Path) -> None:
     authenticator = Authenticator(JwksFile(tmp_path / "missing.json"), clock=lambda: NOW)
     assert authenticator.missing()
     with pytest.raises(Problem) as problem:

@@ -1,4 +1,4 @@
-"""Keys from a JWKS endpoint: fetched, rotated without a restart, and held on to while it is down."""
+"""Keys from a JWKS endpoint: fetched, rotated without a restart, and kept while the endpoint is down."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.unit.test_auth import NOW, accepted, refused, rsa, token
 
 @dataclass
 class Issuer:
-    """The keys it publishes, whether it is up, how often it was asked."""
+    """The keys it publishes, its status, and how often it was queried."""
 
     keys: list[Key] = field(default_factory=list)
     status: int = 200
@@ -36,8 +36,8 @@ class Issuer:
 
 
 @asynccontextmanager
-async def asking(issuer: Issuer) -> AsyncIterator[Authenticator]:
-    """An authenticator that follows the issuer, as the services do."""
+async def polling(issuer: Issuer) -> AsyncIterator[Authenticator]:
+    """An authenticator that polls the issuer, as the services do."""
     async with (
         serve(issuer, "127.0.0.1", 0) as port,
         Authenticator(JwksUrl(f"http://127.0.0.1:{port}/keys"), clock=lambda: NOW) as authenticator,
@@ -46,8 +46,8 @@ async def asking(issuer: Issuer) -> AsyncIterator[Authenticator]:
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No second between two questions; the polls stay as far apart as they are."""
+def no_cooldown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the cooldown between fetches; leave the polling interval unchanged."""
     monkeypatch.setattr(module, "_COOLDOWN_SECONDS", 0.0)
 
 
@@ -61,13 +61,13 @@ async def status_of(authenticator: Authenticator, bearer: bytes) -> int:
     return problem.value.kind.status
 
 
-async def test_an_endpoint_that_is_down_at_the_start_is_no_verdict_and_is_asked_again(
+async def test_requests_get_503_until_an_endpoint_that_was_down_at_startup_recovers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "URL_RETRY_SECONDS", 0.02)
     key = rsa("one")
     issuer = Issuer([key], status=500)
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         assert await status_of(authenticator, signed(key, kid="one")) == 503
         assert authenticator.missing()
         issuer.status = 200
@@ -75,19 +75,19 @@ async def test_an_endpoint_that_is_down_at_the_start_is_no_verdict_and_is_asked_
         async def there() -> bool:
             return authenticator.missing() is None
 
-        await eventually(there, "the keys are there without anybody's token", 5)
+        await eventually(there, "the keys are fetched without a request", 5)
         await accepted(authenticator, signed(key, kid="one"))
 
 
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b'{"keys": 7}', b"x" * (2 << 20)], ids=len)
-async def test_the_last_keys_verify_while_the_endpoint_is_down_or_broken(
+async def test_the_last_known_keys_are_used_while_the_endpoint_is_broken(
     monkeypatch: pytest.MonkeyPatch, broken: bytes
 ) -> None:
     monkeypatch.setattr(module, "URL_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(module, "URL_POLL_SECONDS", 0.02)
     key, new = rsa("one"), rsa("two")
     issuer = Issuer([key])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(key, kid="one"))
         issuer.body = broken
         before = issuer.asked
@@ -95,7 +95,7 @@ async def test_the_last_keys_verify_while_the_endpoint_is_down_or_broken(
         async def polled() -> bool:
             return issuer.asked > before + 2
 
-        await eventually(polled, "the endpoint is asked while it is down", 5)
+        await eventually(polled, "the endpoint is polled while it is down", 5)
         await accepted(authenticator, signed(key, kid="one"))
         await refused(authenticator, signed(new, kid="two"))
         issuer.keys, issuer.body = [new], None
@@ -104,31 +104,31 @@ async def test_the_last_keys_verify_while_the_endpoint_is_down_or_broken(
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["another kid", "no kid"])
-async def test_keys_rotate_at_the_first_token_of_a_new_one(named: bool) -> None:
+async def test_the_first_token_signed_with_a_new_key_triggers_rotation(named: bool) -> None:
     old, new = rsa("old"), rsa("new")
     issuer = Issuer([old])
     of_old, of_new = (signed(key, **({"kid": key.kid} if named else {})) for key in (old, new))
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, of_old)
         issuer.keys = [new]
         await accepted(authenticator, of_new)
         await refused(authenticator, of_old)
 
 
-async def test_a_kid_may_be_used_for_another_key() -> None:
+async def test_a_kid_may_be_reused_for_another_key() -> None:
     old, new = rsa("k"), rsa("k")
     issuer = Issuer([old])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(old, kid="k"))
         issuer.keys = [new]
         await accepted(authenticator, signed(new, kid="k"))
 
 
-async def test_tokens_of_unknown_keys_are_no_flood_at_the_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens_with_unknown_keys_do_not_flood_the_issuer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_COOLDOWN_SECONDS", 60.0)
     key, strange = rsa("one"), rsa("strange")
     issuer = Issuer([key])
-    async with asking(issuer) as authenticator:
+    async with polling(issuer) as authenticator:
         await accepted(authenticator, signed(key, kid="one"))
         asked = [signed(strange, kid=f"k{number}") for number in range(20)]
         asked += [signed(strange, kid="one"), signed(strange)]

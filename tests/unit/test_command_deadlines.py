@@ -1,4 +1,4 @@
-"""Who waits for the store is answered in time, whatever becomes of it."""
+"""Commands that wait for the store are answered in time, whatever happens to the store."""
 
 import asyncio
 from typing import Any, cast
@@ -12,11 +12,11 @@ from services.command.store.pending import PendingCommand
 
 
 def waiting() -> PendingCommand:
-    """A command that nobody executes."""
+    """A command that is never executed."""
     return PendingCommand(cast("Any", None), asyncio.get_running_loop().create_future())
 
 
-async def test_whose_answer_does_not_come_is_told_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_commands_past_their_deadline_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(deadlines, "_ANSWER_SECONDS", 0.05)
     watched, late, answered = Deadlines(), waiting(), waiting()

@@ -1,4 +1,4 @@
-"""What a caller is told when the store cannot answer."""
+"""Responses when the store cannot answer."""
 
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ KEYS = Sent("POST", "/personal-data-keys", {"customerIds": ["ada"]}, bearer("rea
 
 
 class FailingStore:
-    """Answers nothing but its error."""
+    """Raises its error on every call."""
 
     def __init__(self, error: StoreError) -> None:
         self._error = error
@@ -35,8 +35,8 @@ class FailingStore:
         raise self._error
 
 
-async def told(error: StoreError, sent: Sent) -> httpx.Response:
-    """The answer to `sent` when the store raises `error`."""
+async def answer_to(error: StoreError, sent: Sent) -> httpx.Response:
+    """The response to `sent` when the store raises `error`."""
     settings = ApiSettings(
         postgres_url=SecretStr("postgresql://nobody@127.0.0.1/nowhere"), jwt_secret=SecretStr(SECRET)
     )
@@ -56,10 +56,10 @@ async def told(error: StoreError, sent: Sent) -> httpx.Response:
         (ContendedError(), OFFER, 409, "stream-contended", None),
     ],
 )
-async def test_a_store_that_cannot_answer_is_told_with_when_to_come_back(
+async def test_store_errors_become_problems(
     error: StoreError, sent: Sent, status: int, code: str, retry_after: str | None
 ) -> None:
-    answer = await told(error, sent)
+    answer = await answer_to(error, sent)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers.get("retry-after") == retry_after

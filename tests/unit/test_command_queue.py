@@ -1,4 +1,4 @@
-"""Who waits for a writer, and when nobody does any more."""
+"""The queue of commands that wait for a writer, and when it counts as drained."""
 
 import asyncio
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ def pending(stream_id: str = "products/lamp") -> PendingCommand:
     return PendingCommand(cast("Any", command), asyncio.get_running_loop().create_future())
 
 
-async def test_it_is_not_drained_while_somebody_works_or_is_to_be_decided_again() -> None:
+async def test_the_queue_is_not_drained_while_commands_are_executing_or_being_retried() -> None:
     waiting = CommandQueue()
     waiting.put(pending())
     drained = asyncio.create_task(waiting.drained())
@@ -29,7 +29,7 @@ async def test_it_is_not_drained_while_somebody_works_or_is_to_be_decided_again(
     await asyncio.wait_for(drained, 1)
 
 
-async def test_no_two_work_on_one_stream() -> None:
+async def test_no_two_batches_hold_commands_for_the_same_stream() -> None:
     waiting = CommandQueue()
     first, second, other = pending(), pending(), pending("products/chair")
     for each in (first, second, other):
@@ -39,7 +39,7 @@ async def test_no_two_work_on_one_stream() -> None:
     assert await waiting.take(10) == [second]
 
 
-async def test_who_finds_too_many_waiting_is_refused_until_some_are_taken(
+async def test_a_full_queue_refuses_commands_until_some_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("services.command.store.command_queue._CAPACITY", 3)

@@ -1,4 +1,4 @@
-"""What can be done with a customer."""
+"""Decisions about customers."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -32,11 +32,11 @@ def register(name: str = "Ada", email: str = "ada@example.com") -> Decision:
 ERASE: Decision = partial(customer.erase, command=EraseCustomer(customer_id="ada"))
 
 
-def test_somebody_new_is_registered() -> None:
+def test_a_new_customer_is_registered() -> None:
     given(CUSTOMER).when(register()).then(REGISTERED)
 
 
-def test_a_new_name_or_address_is_a_change() -> None:
+def test_a_new_name_or_email_is_a_change() -> None:
     given(CUSTOMER, REGISTERED).when(register(name="Countess")).then(RENAMED)
     given(CUSTOMER, REGISTERED).when(register(email="lovelace@example.com")).then(MOVED)
 
@@ -51,15 +51,15 @@ def test_a_customer_is_erased_once() -> None:
     given(CUSTOMER, REGISTERED, ERASED).when(ERASE).then()
 
 
-def test_nobody_cannot_be_erased() -> None:
+def test_an_unknown_customer_cannot_be_erased() -> None:
     given(CUSTOMER).when(ERASE).rejected(CustomerNotFoundError)
 
 
-def test_the_erased_do_not_come_back() -> None:
+def test_an_erased_customer_cannot_register_again() -> None:
     given(CUSTOMER, REGISTERED, ERASED).when(register()).rejected(AlreadyErasedError)
 
 
-def test_no_name_shows_in_a_representation() -> None:
+def test_reprs_contain_no_name() -> None:
     assert "Ada" not in repr(given(CUSTOMER, REGISTERED).state)
     assert "Ada" not in repr(RegisterCustomer(customer_id="ada", name="Ada", email="a@b.c"))
 

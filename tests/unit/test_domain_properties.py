@@ -1,4 +1,4 @@
-"""What holds for any sequence of commands, on any aggregate."""
+"""Properties that hold for any sequence of commands on any aggregate."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -87,11 +87,11 @@ LEGAL: dict[str, dict[str | None, set[str]]] = {
         "ProductDelisted": {"ProductListed"},
     },
 }
-"""Which event may follow which; None begins a stream."""
+"""Which event may follow which; None is the start of a stream."""
 
 
 def run(aggregate: Aggregate[S], commands: Sequence[Decide]) -> None:
-    """Obey the commands in turn; after each, what should hold of the stream must hold."""
+    """Execute the commands in turn and check the stream's invariants."""
     history: list[Event] = []
     state = aggregate.initial
     for decide in commands:
@@ -120,15 +120,15 @@ def adds_nothing_again(decide: Decide, state: object) -> bool:
 
 
 @given(st.lists(st.one_of(offers, delists), max_size=12))
-def test_any_commands_leave_a_legal_product(commands: list[Decide]) -> None:
+def test_any_commands_produce_a_legal_product_stream(commands: list[Decide]) -> None:
     run(product.PRODUCT, commands)
 
 
 @given(st.lists(st.one_of(registrations, erasures), max_size=12))
-def test_any_commands_leave_a_legal_customer(commands: list[Decide]) -> None:
+def test_any_commands_produce_a_legal_customer_stream(commands: list[Decide]) -> None:
     run(customer.CUSTOMER, commands)
 
 
 @given(st.lists(st.one_of(placements, cancellations, shipments), max_size=8))
-def test_any_commands_leave_a_legal_order(commands: list[Decide]) -> None:
+def test_any_commands_produce_a_legal_order_stream(commands: list[Decide]) -> None:
     run(order.ORDER, commands)

@@ -1,4 +1,4 @@
-"""What is written into a record is read from it again, as CloudEvents ask for it."""
+"""Records are valid CloudEvents and are read back as they were written."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +43,7 @@ def read_back(value: bytes) -> Event:
     return event
 
 
-def test_a_record_holds_the_contracts_fields() -> None:
+def test_a_record_contains_the_fields_of_the_contract() -> None:
     assert orjson.loads(record()) == {
         "specversion": "1.0",
         "id": "e1",
@@ -65,11 +65,11 @@ def test_a_record_holds_the_contracts_fields() -> None:
     }
 
 
-def test_an_event_survives_the_way_through_a_record() -> None:
+def test_an_event_survives_a_round_trip_through_a_record() -> None:
     assert read_back(record()) == ORDER
 
 
-def test_a_reader_ignores_fields_it_does_not_know() -> None:
+def test_unknown_fields_are_ignored() -> None:
     shipped = {"orderId": "0199", "trackingNumber": "T1", "carrier": "new"}
     event = read_back(record(event_type="OrderShipped", data=shipped))
     assert event == OrderShipped(order_id="0199", tracking_number="T1")
@@ -90,12 +90,12 @@ def test_a_reader_ignores_fields_it_does_not_know() -> None:
         record(actor=None),
     ],
 )
-def test_what_is_no_envelope_is_a_value_error(broken: bytes) -> None:
+def test_an_invalid_envelope_is_a_value_error(broken: bytes) -> None:
     with pytest.raises(ValueError, match=r"validation error|\(char \d\)"):
         read_back(broken)
 
 
-def test_data_that_does_not_fit_its_type_is_a_value_error() -> None:
+def test_invalid_event_data_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="validation error"):
         read_back(record(data={"orderId": 7}))
     item = {"productId": "p", "productName": "P", "quantity": "2", "price": "1.00"}

@@ -1,4 +1,4 @@
-"""`make env`: what is there stays, what is missing is made."""
+"""`make env` keeps existing values and generates missing ones."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from deploy.environment import certified, completed
 ROOT = Path(__file__).parents[2]
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_existing_values_are_kept(tmp_path: Path) -> None:
     authority = tmp_path / "made" / "ca.pem"
     first = certified(completed({"JWT_SECRET": "j" * 48}), authority)
     trusted = authority.read_text()
@@ -22,19 +22,21 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert authority.read_text() == trusted
 
 
-def test_every_process_has_a_password_of_its_own() -> None:
+def test_every_process_has_its_own_password() -> None:
     values = completed({})
     passwords = [value for name, value in values.items() if name.endswith("_PASSWORD")]
     assert len(set(passwords)) == len(passwords)
     assert min(map(len, passwords)) >= 16
 
 
-def test_the_brokers_certificate_is_of_the_authority_beside_it(tmp_path: Path) -> None:
+def test_the_brokers_certificate_is_signed_by_the_stored_authority(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     values = certified({}, authority)
     authority.unlink()
     again = certified(values, authority)
-    assert again["KAFKA_TLS_KEY"] != values["KAFKA_TLS_KEY"], "it cannot be signed by another authority"
+    assert again["KAFKA_TLS_KEY"] != values["KAFKA_TLS_KEY"], (
+        "the old certificate belongs to another authority"
+    )
     line = again["KAFKA_TLS_CERTIFICATE"]
     assert "\n" not in line
     head, body, end = line.replace("----- ", "-----\n").replace(" -----", "\n-----").split("\n")
@@ -42,7 +44,7 @@ def test_the_brokers_certificate_is_of_the_authority_beside_it(tmp_path: Path) -
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.read_bytes()))
 
 
-def test_the_file_is_its_owners_only_and_holds_all_that_compose_asks_for(
+def test_the_file_is_private_and_sets_every_variable_that_compose_requires(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "PATH", tmp_path / ".env")
@@ -60,8 +62,8 @@ def test_the_file_is_its_owners_only_and_holds_all_that_compose_asks_for(
     assert asked == {line.partition("=")[0] for line in written.splitlines()}
 
 
-def test_git_takes_no_notice_of_the_secrets() -> None:
+def test_git_ignores_the_secrets() -> None:
     if not (ROOT / ".git").exists():
-        pytest.skip("this is no repository")
+        pytest.skip("not a git repository")
     asked = ["git", "-c", f"safe.directory={ROOT}", "check-ignore", ".env", ".certificates/kafka-ca.pem"]
     assert subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0

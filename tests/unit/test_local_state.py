@@ -1,4 +1,4 @@
-"""What `make up` keeps in its folder, and how."""
+"""The state that `make up` keeps in its folder."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from deploy.local.state import remember, write_atomically
 LENGTH = 20_000
 
 
-def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_it(tmp_path: Path) -> None:
+def test_readers_never_see_a_partially_written_file(tmp_path: Path) -> None:
     path, done = tmp_path / "endpoints.json", Event()
 
     def read_on() -> set[int]:
@@ -35,11 +35,11 @@ def test_a_reader_sees_the_old_file_or_the_new_one_and_never_half_of_it(tmp_path
         finally:
             done.set()
     for seen in reading:
-        assert len(seen.result()) > 1, "it read while others wrote"
+        assert len(seen.result()) > 1, "no read overlapped with the writes"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_file_whose_successor_cannot_be_written_stays(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "endpoints.json"
     write_atomically(path, {"whole": True})
     with pytest.raises(TypeError):
@@ -48,13 +48,13 @@ def test_a_file_whose_successor_cannot_be_written_stays(tmp_path: Path) -> None:
 
 
 def tokens_of(folder: Path, secret: str | None = None) -> tuple[str, Mapping[str, str]]:
-    """The secret of a start, and the tokens it hands out."""
+    """The secret that a start uses, and the tokens it issues."""
     settings = LocalSettings(local_dir=folder, jwt_secret=secret)
     plan = Plan(settings=settings, remembered=remember(folder, settings.jwt_secret), folder=folder)
     return plan.remembered.jwt_secret, plan.endpoints()["tokens"]
 
 
-def test_the_secret_that_was_made_survives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_generated_secret_survives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", "")
     monkeypatch.setattr("deploy.local.tokens.time.time", lambda: 1_000_000)
     first, elsewhere = tokens_of(tmp_path / "here"), tokens_of(tmp_path / "elsewhere")
@@ -63,12 +63,12 @@ def test_the_secret_that_was_made_survives_a_restart(tmp_path: Path, monkeypatch
     assert {first[0], *first[1].values()}.isdisjoint({elsewhere[0], *elsewhere[1].values()})
 
 
-def test_a_secret_that_is_given_takes_the_place_of_the_one_that_was_made(tmp_path: Path) -> None:
+def test_a_configured_secret_replaces_the_generated_one(tmp_path: Path) -> None:
     made, given = tokens_of(tmp_path)[0], "a secret of one's own, long enough for HS256"
     assert tokens_of(tmp_path, given)[0] == given != made
 
 
-def test_nobody_else_reads_the_secret(tmp_path: Path) -> None:
+def test_the_secret_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     secret = remember(tmp_path, None).jwt_secret
     (holding,) = (file for file in tmp_path.iterdir() if secret in file.read_text())
     assert holding.stat().st_mode & 0o777 == 0o600

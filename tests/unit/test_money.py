@@ -1,4 +1,4 @@
-"""Amounts are exact, and only one spelling of each is read."""
+"""Amounts are exact, and each has exactly one valid spelling."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from shared.money import Money
 
 
 @given(st.integers(min_value=0, max_value=10**12))
-def test_an_amount_survives_the_way_over_a_wire(cents: int) -> None:
+def test_an_amount_survives_serialization(cents: int) -> None:
     assert Money.parse(str(Money(cents))) == cents
 
 
@@ -30,6 +30,6 @@ def test_an_amount_survives_the_way_over_a_wire(cents: int) -> None:
         "9" * 5000 + ".00",
     ],
 )
-def test_any_other_spelling_is_refused(text: str) -> None:
+def test_other_spellings_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="two digits"):
         Money.parse(text)

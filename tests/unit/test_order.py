@@ -1,4 +1,4 @@
-"""What can be done with an order."""
+"""Decisions about orders."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,16 +55,16 @@ SHIP: Decision = partial(order.ship, command=ShipOrder(order_id="o", tracking_nu
 BOTH = place(KNOWN, ("lamp", 2), ("chair", 1000))
 
 
-def test_an_order_takes_names_and_prices_of_the_moment() -> None:
+def test_an_order_takes_the_current_names_and_prices() -> None:
     given(ORDER).when(BOTH).then(CREATED)
 
 
-def test_an_order_of_somebody_unknown_is_refused() -> None:
+def test_an_order_of_an_unknown_customer_is_refused() -> None:
     unknown = Facts(products=KNOWN.products, customer_registered=False)
     given(ORDER).when(place(unknown, ("lamp", 1))).rejected(CustomerUnknownError)
 
 
-def test_an_order_names_all_that_cannot_be_had() -> None:
+def test_a_refused_order_names_all_unavailable_products() -> None:
     refused = given(ORDER).when(place(KNOWN, ("gone", 1), ("lamp", 1), ("never", 1)))
     assert refused.rejected(ProductUnavailableError).product_ids == ("gone", "never")
 
@@ -83,24 +83,24 @@ def test_a_pending_order_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("decision", [cancel(), cancel(None), SHIP])
-def test_an_order_nobody_placed_is_not_found(decision: Decision) -> None:
+def test_an_order_that_was_never_placed_is_not_found(decision: Decision) -> None:
     given(ORDER).when(decision).rejected(OrderNotFoundError)
 
 
 @pytest.mark.parametrize("history", [[CREATED], [CREATED, SHIPPED], [CREATED, CANCELLED]])
-def test_an_order_of_another_is_not_found(history: list[OrderEvent]) -> None:
+def test_another_customers_order_is_not_found(history: list[OrderEvent]) -> None:
     given(ORDER, *history).when(cancel("bob")).rejected(OrderNotFoundError)
 
 
 @pytest.mark.parametrize("decision", [cancel(), cancel(None), SHIP])
 @pytest.mark.parametrize(("last", "status"), [(SHIPPED, "shipped"), (CANCELLED, "cancelled")])
-def test_only_a_pending_order_changes(decision: Decision, last: OrderEvent, status: str) -> None:
+def test_only_a_pending_order_can_change(decision: Decision, last: OrderEvent, status: str) -> None:
     refused = given(ORDER, CREATED, last).when(decision).rejected(OrderNotPendingError)
     assert refused.current_status == status
 
 
 @pytest.mark.parametrize("event", [SHIPPED, CANCELLED])
-def test_evolve_rejects_no_history(event: OrderEvent) -> None:
+def test_evolve_accepts_an_event_without_history(event: OrderEvent) -> None:
     assert given(ORDER, event).state == ORDER.initial
 
 

@@ -1,4 +1,4 @@
-"""What is told, and written down, of requests that fail."""
+"""What is logged about requests that fail."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from shared.problems import ProblemResponses, unavailable
 from shared.process import serve
 
 
-async def test_a_reader_who_left_before_its_socket_was_accepted_is_no_fault(
+async def test_a_client_that_leaves_before_its_socket_is_accepted_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def accepting(_scope: Any, _receive: Any, send: Any) -> None:
@@ -29,14 +29,14 @@ async def test_a_reader_who_left_before_its_socket_was_accepted_is_no_fault(
     assert not caplog.records
 
 
-async def test_a_socket_that_is_refused_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_socket_is_not_logged_as_a_fault(caplog: pytest.LogCaptureFixture) -> None:
     async def refusing(_scope: Any, _receive: Any, _send: Any) -> None:
-        raise unavailable("There is nothing to follow now.")
+        raise unavailable("There is nothing to follow.")
 
     with caplog.at_level(logging.WARNING):
         async with serve(ProblemResponses(refusing), "127.0.0.1", 0) as port:
             with pytest.raises(InvalidStatus) as refused:
                 async with connect(f"ws://127.0.0.1:{port}/ws", proxy=None):
-                    raise AssertionError("it was accepted")
+                    raise AssertionError("the socket was accepted")
     assert refused.value.response.status_code == 503
     assert not caplog.records

@@ -1,4 +1,4 @@
-"""What can be done with a product."""
+"""Decisions about products."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -36,7 +36,7 @@ def test_a_new_product_is_listed() -> None:
     given(PRODUCT).when(offer()).then(LISTED)
 
 
-def test_only_what_differs_is_changed() -> None:
+def test_only_differences_produce_events() -> None:
     given(PRODUCT, LISTED).when(offer(name="Light")).then(RENAMED)
     given(PRODUCT, LISTED).when(offer(price=5)).then(REPRICED)
     given(PRODUCT, LISTED).when(offer("Light", 5)).then(RENAMED, REPRICED)
@@ -56,12 +56,12 @@ def test_an_unknown_product_cannot_be_delisted() -> None:
     given(PRODUCT).when(DELIST).rejected(ProductNotFoundError)
 
 
-def test_a_delisted_product_is_listed_again_even_unchanged() -> None:
+def test_a_delisted_product_can_be_listed_again_unchanged() -> None:
     given(PRODUCT, LISTED, DELISTED).when(offer()).then(LISTED)
 
 
 @pytest.mark.parametrize("event", [RENAMED, REPRICED, DELISTED])
-def test_evolve_rejects_no_history(event: ProductEvent) -> None:
+def test_evolve_accepts_an_event_without_history(event: ProductEvent) -> None:
     assert given(PRODUCT, event).state == PRODUCT.initial
 
 

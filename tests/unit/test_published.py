@@ -1,4 +1,4 @@
-"""What is published about the topics is what the code generates."""
+"""The published schemas and documents are generated from the code."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("module", ["shared.events.generate", "services.command.asyncapi"])
-def test_the_committed_files_are_those_that_the_code_generates(module: str) -> None:
+def test_the_committed_files_are_up_to_date(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, "--check"],
         cwd=ROOT,

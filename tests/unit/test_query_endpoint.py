@@ -1,4 +1,4 @@
-"""What an answer claims of what was read for it."""
+"""The lag that a response reports for the documents it was read from."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ LAG = b"x-read-model-lag-ms"
 
 
 class Proof:
-    """What is proven of the documents: so many milliseconds behind."""
+    """The proven lag of the documents, in milliseconds."""
 
     def __init__(self) -> None:
         self.ms = 9000
@@ -26,12 +26,12 @@ class Proof:
         return lambda: proven
 
 
-async def lag_of(proof: Proof, anew: bool) -> int:
-    """What the answer says when all is proven to be fresh just after the documents were read."""
+async def lag_of(proof: Proof, again: bool) -> int:
+    """The reported lag when a smaller lag is proven just after the documents were read."""
 
     async def query(asked: QueryRequest) -> dict[str, Any]:
         proof.ms = 3
-        if anew:
+        if again:
             asked.begin_reading()
         return {"version": 1}
 
@@ -41,7 +41,7 @@ async def lag_of(proof: Proof, anew: bool) -> int:
         sent.append(message)
 
     async def receive() -> Any:
-        raise AssertionError("there is no body to be read")
+        raise AssertionError("a GET has no body to read")
 
     claims = {"sub": "ada", "exp": int(time.time()) + 60}
     bearer = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET)).encode()
@@ -51,9 +51,9 @@ async def lag_of(proof: Proof, anew: bool) -> int:
     return int(dict(sent[0]["headers"])[LAG])
 
 
-async def test_what_is_proven_after_the_reading_says_nothing_of_what_was_read() -> None:
-    assert await lag_of(Proof(), anew=False) == 9000
+async def test_freshness_proven_after_a_read_does_not_apply_to_it() -> None:
+    assert await lag_of(Proof(), again=False) == 9000
 
 
-async def test_what_is_read_anew_is_as_fresh_as_that_reading() -> None:
-    assert await lag_of(Proof(), anew=True) == 3
+async def test_a_repeated_read_reports_the_lag_of_the_repetition() -> None:
+    assert await lag_of(Proof(), again=True) == 3

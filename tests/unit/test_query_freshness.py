@@ -1,4 +1,4 @@
-"""The follower of the lag goes on, whatever a look comes to."""
+"""The lag keeps being polled, whatever a poll results in."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ MINUTE = 60_000
 
 
 class Store(Connection):
-    """Answers with a heartbeat of now, or fails."""
+    """Returns a current heartbeat, or fails."""
 
     failure: Exception | None = None
     failed = 0
@@ -29,26 +29,26 @@ class Store(Connection):
             self.failed += 1
             raise self.failure
         now = datetime.now(UTC).replace(tzinfo=None)
-        told = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
-        return [{"_id": str(now), "beat": True, **told}]
+        fields = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
+        return [{"_id": str(now), "beat": True, **fields}]
 
     async def fail(self, failure: Exception) -> None:
-        """Fail some times from now on."""
+        """Fail from now on; wait until several polls have failed."""
         self.failure, before = failure, self.failed
 
         async def failed() -> bool:
             return self.failed >= before + 3
 
-        await eventually(failed, "it looks again")
+        await eventually(failed, "it polls again")
 
-    async def mend(self, followed: Freshness) -> None:
-        """Answer again, and wait until that is seen."""
+    async def recover(self, followed: Freshness) -> None:
+        """Answer again, and wait until the lag has recovered."""
         self.failure, since = None, followed.lag_ms()
 
         async def seen() -> bool:
             return followed.lag_ms() < since
 
-        await eventually(seen, "the lag is told again")
+        await eventually(seen, "the lag is reported again")
 
 
 @pytest_asyncio.fixture
@@ -58,22 +58,24 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
         yield made
 
 
-async def test_a_fault_is_told_once_with_its_traceback_and_followed_through(
+async def test_a_fault_is_logged_once_with_its_traceback_and_polling_goes_on(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Freshness(store) as followed:
         for _ in range(2):
             await store.fail(KeyError("t"))
-            await store.mend(followed)
+            await store.recover(followed)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(errors) == 2, "one for each time, however often it looked"
+    assert len(errors) == 2, "one for each outage, however many polls failed"
     assert all(record.exc_info is not None and record.exc_info[0] is KeyError for record in errors)
 
 
-async def test_a_store_that_is_away_is_no_fault(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unavailable_store_is_a_warning_and_not_an_error(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Freshness(store) as followed:
         await store.fail(DocumentsUnavailableError("AutoReconnect"))
         assert followed.lag_ms() == NEVER
-        await store.mend(followed)
+        await store.recover(followed)
         assert followed.lag_ms() < MINUTE
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -1,4 +1,4 @@
-"""Reading what callers ask, and spelling what they get."""
+"""Parsing of requests, and the OpenAPI document."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,14 +24,14 @@ MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 
 
 
 @given(MOMENTS, IDS)
-def test_a_cursor_leads_back(moment: datetime, order_id: str) -> None:
+def test_a_cursor_round_trips(moment: datetime, order_id: str) -> None:
     key = PageKey(moment, order_id)
     assert order_key(after_order(key)) == key
     assert product_key(after_product(order_id)) == order_id
 
 
 @given(st.text(max_size=80) | st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True))
-def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
+def test_arbitrary_text_is_refused_as_a_cursor(text: str) -> None:
     for read in (order_key, product_key):
         with pytest.raises(Problem) as refused:
             read(text)
@@ -39,7 +39,7 @@ def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
 
 
 @given(MOMENTS, IDS, st.data())
-def test_a_cursor_of_which_one_character_was_changed_is_refused(
+def test_a_cursor_with_one_changed_character_is_refused(
     moment: datetime, order_id: str, data: st.DataObject
 ) -> None:
     for cursor, read in (
@@ -74,7 +74,7 @@ def scope(query: str = "", headers: Sequence[tuple[bytes, bytes]] = ()) -> dict[
         ([b"waiting=5"], None),
     ],
 )
-def test_how_long_an_answer_may_wait(prefer: list[bytes], seconds: float | None) -> None:
+def test_the_wait_preference_is_parsed_and_capped(prefer: list[bytes], seconds: float | None) -> None:
     assert wait_seconds(scope(headers=[(b"prefer", value) for value in prefer])) == seconds
 
 
@@ -91,11 +91,11 @@ def test_how_long_an_answer_may_wait(prefer: list[bytes], seconds: float | None)
         (b"", False),
     ],
 )
-def test_whether_a_caller_takes_gzip(header: bytes, accepted: bool) -> None:
+def test_accept_encoding_is_parsed_for_gzip(header: bytes, accepted: bool) -> None:
     assert accepts_gzip(header) is accepted
 
 
-def test_all_misfits_are_told_at_once() -> None:
+def test_all_invalid_parameters_are_reported_together() -> None:
     given_parameters = Parameters(scope("limit=0&minVersion=x&limit=3&a%2Fb=1&a%2Fb=2"))
     given_parameters.limit()
     given_parameters.version("minVersion")
@@ -107,7 +107,7 @@ def test_all_misfits_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("query", ["a=%ff", "&".join(f"p{number}=1" for number in range(100))])
-def test_a_query_that_cannot_be_read(query: str) -> None:
+def test_an_unreadable_query_string_is_a_bad_request(query: str) -> None:
     with pytest.raises(Problem) as refused:
         Parameters(scope(query))
     assert refused.value.kind is BAD_REQUEST
@@ -128,14 +128,14 @@ def test_a_query_that_cannot_be_read(query: str) -> None:
         ("2026-11-23T10:00:60Z", None),
     ],
 )
-def test_times(text: str, moment: datetime | None) -> None:
+def test_only_times_with_an_offset_are_accepted(text: str, moment: datetime | None) -> None:
     assert Parameters(scope(f"asOf={text}")).time("asOf") == moment
 
 
-def test_the_document_is_complete() -> None:
-    told = document()
+def test_the_document_lists_every_problem_and_parameter() -> None:
+    described = document()
     for operation in OPERATIONS:
-        get = told["paths"][operation.path]["get"]
+        get = described["paths"][operation.path]["get"]
         codes = {
             code
             for response in get["responses"].values()
@@ -144,12 +144,14 @@ def test_the_document_is_complete() -> None:
         assert {kind.code for kind in operation.problems} <= codes
         assert {"unauthenticated", "validation-failed", "unavailable", "method-not-allowed"} <= codes
         for reference in get["parameters"]:
-            assert reference["$ref"].rsplit("/", 1)[1] in told["components"]["parameters"]
-    identifiers = [operation["operationId"] for path in told["paths"].values() for operation in path.values()]
+            assert reference["$ref"].rsplit("/", 1)[1] in described["components"]["parameters"]
+    identifiers = [
+        operation["operationId"] for path in described["paths"].values() for operation in path.values()
+    ]
     assert len(set(identifiers)) == len(identifiers)
 
 
-def test_the_document_bounds_no_header_that_is_taken_without_bounds() -> None:
+def test_the_document_puts_no_bounds_on_headers_that_are_accepted_without_any() -> None:
     headers = [given for given in document()["components"]["parameters"].values() if given["in"] == "header"]
     assert {"X-Request-Id", "traceparent", "Prefer"} <= {header["name"] for header in headers}
     for header in headers:

@@ -1,4 +1,4 @@
-"""Positions, cursors and bounds of live streams."""
+"""Positions, cursors and limits of live streams."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -35,27 +35,27 @@ def event(position: str = EVENT, customer: str = "ada", status: str = "pending")
     return FeedEvent({"_id": {"_data": position}, "fullDocument": full})
 
 
-def test_a_cursor_leads_back() -> None:
+def test_a_cursor_round_trips() -> None:
     for position in (MARK, EVENT):
         assert position_of(cursor_of(position)) == position
     assert seconds_of(MARK) == 0x6B04417C
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
-def test_other_texts_are_no_cursors(text: str) -> None:
+def test_arbitrary_text_is_not_a_cursor(text: str) -> None:
     position = position_of(text)
     assert position is None or cursor_of(position) == text
 
 
 @given(st.sampled_from([MARK, EVENT]), st.data())
-def test_a_cursor_of_which_one_character_was_changed_is_none(position: str, data: st.DataObject) -> None:
+def test_a_cursor_with_one_changed_character_is_not_a_cursor(position: str, data: st.DataObject) -> None:
     cursor = cursor_of(position)
     place = data.draw(st.integers(0, len(cursor) - 1))
     other = data.draw(st.sampled_from(sorted(set("AZaz09-_=") - {cursor[place]})))
     assert position_of(cursor[:place] + other + cursor[place + 1 :]) is None
 
 
-def test_a_beginning_stands_behind_the_position_and_names_no_order() -> None:
+def test_a_beginning_follows_its_position_and_reveals_no_order() -> None:
     beginnings = Beginnings()
     assert beginnings.behind(EVENT) == EVENT
     beginnings.learn(MARK)
@@ -92,11 +92,13 @@ ADA = Principal("ada", frozenset(), 0)
         (Principal("bob", frozenset(), 0), {"customer_id": "ada"}, False),
     ],
 )
-def test_what_a_stream_may_have(caller: Principal, filters: dict[str, str], matches: bool) -> None:
+def test_a_stream_contains_only_events_its_caller_may_see_and_asked_for(
+    caller: Principal, filters: dict[str, str], matches: bool
+) -> None:
     assert wanted(caller, **filters).matches(event()) is matches
 
 
-async def test_a_subscription_takes_only_what_comes_later() -> None:
+async def test_a_subscription_takes_only_later_events() -> None:
     subscription = Subscription(wanted(STAFF), EVENT)
     subscription.offer(Message(event(EVENT)))
     later = Message(event(EVENT.replace("000000042B", "000000052B")))
@@ -104,7 +106,7 @@ async def test_a_subscription_takes_only_what_comes_later() -> None:
     assert list(await subscription.take()) == [later]
 
 
-async def test_a_subscription_has_bounds() -> None:
+async def test_a_subscription_with_too_many_waiting_messages_ends() -> None:
     subscription = Subscription(wanted(STAFF), MARK)
     cut: list[bool] = []
     subscription.on_too_slow = lambda: cut.append(True)
@@ -115,7 +117,7 @@ async def test_a_subscription_has_bounds() -> None:
     assert list(await subscription.take()) == []
 
 
-async def test_a_beat_is_not_lost_among_messages() -> None:
+async def test_a_heartbeat_is_not_lost_among_messages() -> None:
     subscription = Subscription(wanted(STAFF), MARK)
     message = Message(event())
     subscription.offer(message)
@@ -124,7 +126,7 @@ async def test_a_beat_is_not_lost_among_messages() -> None:
         assert [list(await subscription.take()) for _ in range(2)] == [[], [message]]
 
 
-async def test_work_that_takes_its_time_shows_that_it_lives() -> None:
+async def test_slow_work_sends_keepalives() -> None:
     go_on = asyncio.Event()
 
     async def work() -> AsyncGenerator[int, None]:
@@ -147,7 +149,7 @@ async def test_work_that_takes_its_time_shows_that_it_lives() -> None:
     assert seen.count(None) >= 2
 
 
-async def test_work_that_never_rests_shows_that_it_lives() -> None:
+async def test_continuous_work_without_pauses_sends_keepalives() -> None:
     async def work() -> AsyncGenerator[int, None]:
         while True:
             yield 1
@@ -159,13 +161,13 @@ async def test_work_that_never_rests_shows_that_it_lives() -> None:
                 break
 
 
-async def test_a_burst_does_not_cut_off_a_reader_that_takes_what_it_is_sent() -> None:
+async def test_a_burst_does_not_cut_off_a_reader_that_keeps_reading() -> None:
     now = [0.0]
     subscription = Subscription(wanted(STAFF), MARK, lambda: now[0])
     burst = [Message(event()) for _ in range(3 * MOST_WHILE_STUCK)]
     for message in burst:
         subscription.offer(message)
-    now[0] += 60  # the service itself was slow: nothing of this was sent yet
+    now[0] += 60  # the service itself was slow: none of this was sent yet
     subscription.offer(burst[0])
     taken = 0
     async with asyncio.timeout(5):
@@ -175,7 +177,7 @@ async def test_a_burst_does_not_cut_off_a_reader_that_takes_what_it_is_sent() ->
     assert subscription.ended is None
 
 
-async def test_a_stuck_reader_is_cut_off_once_much_waits_for_it_or_it_took_nothing_for_long() -> None:
+async def test_a_stuck_reader_is_cut_off_by_backlog_or_by_time() -> None:
     now = [0.0]
     flooded, quiet = (Subscription(wanted(STAFF), MARK, lambda: now[0]) for _ in range(2))
     for subscription in (flooded, quiet):
@@ -193,7 +195,7 @@ async def test_a_stuck_reader_is_cut_off_once_much_waits_for_it_or_it_took_nothi
     assert flooded.ended is quiet.ended is Ended.TOO_SLOW
 
 
-async def test_reads_that_are_asked_for_together_share_a_round_trip() -> None:
+async def test_concurrent_reads_share_a_round_trip() -> None:
     trips: list[Sequence[int]] = []
 
     async def read(keys: Sequence[int]) -> Mapping[int, int]:
@@ -211,7 +213,7 @@ async def test_reads_that_are_asked_for_together_share_a_round_trip() -> None:
     assert more == {1: 2}
 
 
-async def test_a_failed_read_fails_those_who_asked_and_nobody_else() -> None:
+async def test_a_failed_read_fails_only_its_own_callers() -> None:
     async def read(keys: Sequence[int]) -> Mapping[int, int]:
         if 0 in keys:
             raise ConnectionError
@@ -228,7 +230,7 @@ async def test_a_failed_read_fails_those_who_asked_and_nobody_else() -> None:
     await batches.close()
 
 
-def test_arrivals_wake_those_who_expect_them() -> None:
+def test_arrivals_wake_the_requests_that_expect_them() -> None:
     arrivals = Arrivals()
     with arrivals.expecting("orders", "1") as first, arrivals.expecting("products", "1") as second:
         arrivals.changed("orders", "1")

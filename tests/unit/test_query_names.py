@@ -1,4 +1,4 @@
-"""Names are remembered only while the change stream would tell of their changes."""
+"""Names are cached only while the change stream would report their changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -42,7 +42,7 @@ async def test_a_name_is_read_once_while_the_stream_is_alive(store: Store, names
     assert store.reads == 1
 
 
-async def test_a_change_is_seen_at_once(store: Store, names: Names) -> None:
+async def test_a_change_is_seen_immediately(store: Store, names: Names) -> None:
     names.alive()
     await names.of(["ada"])
     store.ada = RENAMED
@@ -50,7 +50,7 @@ async def test_a_change_is_seen_at_once(store: Store, names: Names) -> None:
     assert (await names.of(["ada"]))["ada"] == RENAMED
 
 
-async def test_what_changed_while_it_was_read_is_not_remembered(store: Store, names: Names) -> None:
+async def test_a_name_that_changes_during_its_read_is_not_cached(store: Store, names: Names) -> None:
     names.alive()
     store.meanwhile = lambda: names.changed("ada")
     assert (await names.of(["ada"]))["ada"] == ADA
@@ -58,7 +58,7 @@ async def test_what_changed_while_it_was_read_is_not_remembered(store: Store, na
     assert (await names.of(["ada"]))["ada"] == RENAMED
 
 
-async def test_nothing_is_remembered_without_the_stream(store: Store, names: Names) -> None:
+async def test_nothing_is_cached_without_the_stream(store: Store, names: Names) -> None:
     await names.of(["ada"])
     names.alive()
     await names.of(["ada"])
@@ -67,7 +67,7 @@ async def test_nothing_is_remembered_without_the_stream(store: Store, names: Nam
     assert store.reads == 3
 
 
-async def test_a_stream_that_falls_silent_is_not_believed(
+async def test_a_silent_stream_is_not_trusted(
     store: Store, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0

@@ -1,4 +1,4 @@
-"""Given these events, then those documents; however they are cut into batches, and repeated."""
+"""The same events give the same documents, however they are batched, interleaved and repeated."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def projection(topic: str, memory: Memory, reveal: object = readable) -> TopicPr
 
 
 def fold(memory: Memory, records: Sequence[Record], reveal: object = readable) -> Fold:
-    """Fold one batch into the memory."""
+    """Fold one batch into memory."""
     folding = Fold(projection(records[0].topic, memory, reveal), {})
     for each in records:
         folding.take(reading(each))
@@ -125,7 +125,7 @@ def test_a_cancelled_order_has_a_reason() -> None:
     assert order["cancelledAt"] == T + timedelta(seconds=2)
 
 
-def test_the_history_keeps_the_order_as_it_was_at_each_version() -> None:
+def test_the_history_keeps_the_order_at_each_version() -> None:
     memory = folded("orders", "o1", created(), SHIPPED)
     first, second = memory.of(ORDER_HISTORY)["o1:1"], memory.of(ORDER_HISTORY)["o1:2"]
     assert first["order"] == PENDING_ORDER
@@ -158,7 +158,7 @@ def test_a_pending_order_counts() -> None:
     }
 
 
-def test_a_cancelled_order_is_worth_nothing_and_its_units_are_not_sold() -> None:
+def test_a_cancelled_order_adds_no_revenue_and_no_sold_units() -> None:
     memory = folded("orders", "o1", created(), CANCELLED)
     summary = memory.of(CUSTOMER_SUMMARIES)["ada|0"]
     assert (summary["orderCount"], summary["cancelledCount"], summary["lifetimeValue"]) == (1, 1, 0)
@@ -168,11 +168,11 @@ def test_a_cancelled_order_is_worth_nothing_and_its_units_are_not_sold() -> None
 
 
 def fields(documents: Iterable[Document]) -> set[str]:
-    """All that any of the documents has."""
+    """The names of all fields in any of the documents."""
     return {name for document in documents for name in document}
 
 
-def test_no_name_stands_outside_customers() -> None:
+def test_customer_names_are_stored_only_in_customers() -> None:
     orders = folded("orders", "o1", created(), SHIPPED)
     cancelled = OrderCancelled(order_id="o2", reason="too late")
     fold(orders, [record("orders", "o2", 1, created("o2")), record("orders", "o2", 2, cancelled)])
@@ -205,17 +205,17 @@ CHANGED = CustomerDetailsChanged(customer_id="ada", name="countess", email="c@ex
 ERASED = CustomerErased(customer_id="ada")
 
 
-def test_a_customer_has_its_newest_name() -> None:
+def test_a_customer_has_its_latest_name() -> None:
     customer = {"_id": "ada", "name": "COUNTESS", "email": "C@EXAMPLE.COM", "version": 2, "erased": False}
     assert folded("customers", "ada", registered(), CHANGED).of(CUSTOMERS) == {"ada": customer}
 
 
-def test_an_erased_customer_has_none() -> None:
+def test_an_erased_customer_has_no_name() -> None:
     customer = {"_id": "ada", "name": None, "email": None, "version": 2, "erased": True}
     assert folded("customers", "ada", registered(), ERASED).of(CUSTOMERS) == {"ada": customer}
 
 
-def test_without_a_key_there_is_no_name() -> None:
+def test_a_customer_without_a_key_has_no_name() -> None:
     customer = {"_id": "ada", "name": None, "email": None, "version": 1, "erased": False}
     assert folded("customers", "ada", registered(), reveal=key_gone).of(CUSTOMERS) == {"ada": customer}
 
@@ -233,7 +233,7 @@ def test_a_product_follows_its_events() -> None:
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[list[Rec]]:
-    """Some aggregates' records, each stream in order."""
+    """Records of several aggregates, each stream in order."""
     found: list[tuple[str, str, list[Event]]] = []
     for number in range(draw(st.integers(1, 4))):
         order, customer = f"o{number}", draw(st.sampled_from(["ada", "bob"]))
@@ -260,7 +260,7 @@ def registered_again(name: str) -> CustomerDetailsChanged:
 
 
 def interleaved(parts: Iterable[list[Rec]], chance: random.Random) -> list[Rec]:
-    """Any order in which each stream keeps its own, and anything seen may be seen again."""
+    """Any interleaving that keeps each stream's order; records already seen may be repeated."""
     waiting, mixed = [list(part) for part in parts], list[Rec]()
     while left := [part for part in waiting if part]:
         mixed.append(chance.choice(left).pop(0))
@@ -270,7 +270,7 @@ def interleaved(parts: Iterable[list[Rec]], chance: random.Random) -> list[Rec]:
 
 
 def batches(records: list[Rec], chance: random.Random) -> Iterable[list[Rec]]:
-    """Cut into batches; a batch is of one topic."""
+    """Split into batches of one topic each."""
     for topic in chance.sample(sorted(MODELS), 3):
         rest = [each for each in records if each.topic == topic]
         while rest:
@@ -280,7 +280,7 @@ def batches(records: list[Rec], chance: random.Random) -> Iterable[list[Rec]]:
 
 
 @given(streams(), st.randoms(use_true_random=False))
-def test_any_interleaving_repeats_and_batches_give_the_same_documents(
+def test_interleaving_repeats_and_batching_do_not_change_the_documents(
     parts: list[list[Rec]], chance: random.Random
 ) -> None:
     plainly, mixed = Memory(), Memory()

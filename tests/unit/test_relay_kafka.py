@@ -1,4 +1,4 @@
-"""How the clients of Kafka are configured from the environment's settings."""
+"""How Kafka clients are configured from the environment."""
 
 from collections import defaultdict
 from concurrent.futures import Future
@@ -48,36 +48,34 @@ def test_the_administrator_signs_in_over_tls(settings: KafkaSettings) -> None:
     }
 
 
-def test_without_more_said_it_is_plain() -> None:
+def test_kafka_connections_are_plaintext_by_default() -> None:
     plain = KafkaSettings(kafka_bootstrap_servers="a:9092")
     assert aiokafka_options(plain) == {"bootstrap_servers": "a:9092", "security_protocol": "PLAINTEXT"}
     assert confluent_options(plain) == {"bootstrap.servers": "a:9092", "security.protocol": "PLAINTEXT"}
 
 
-def test_who_is_to_sign_in_has_a_name_and_a_password() -> None:
+def test_sasl_requires_a_username_and_a_password() -> None:
     with pytest.raises(ValidationError, match="KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD must be set"):
         KafkaSettings(kafka_bootstrap_servers="a:9092", kafka_security_protocol="SASL_SSL")
 
 
 @pytest.mark.parametrize(
-    "told",
+    "invalid",
     [
         {"kafka_users": {"billing.eu": "subscriber"}},
         {"kafka_users": {"billing": "operator"}},
         {"kafka_user_passwords": {"billing": "short"}},
     ],
-    ids=["a name with a dot, which would reach into another team's groups", "no such role", "short password"],
+    ids=["a dot in the name, which would match another team's groups", "unknown role", "short password"],
 )
-def test_users_are_named_with_care(told: dict[str, dict[str, str]]) -> None:
+def test_invalid_kafka_users_are_refused(invalid: dict[str, dict[str, str]]) -> None:
     plain = {"kafka_bootstrap_servers": "a:9092", "postgres_url": "postgresql://a"}
     assert TopicsSettings.model_validate(plain).kafka_users is None
     with pytest.raises(ValidationError):
-        TopicsSettings.model_validate(plain | told)
+        TopicsSettings.model_validate(plain | invalid)
 
 
-async def test_what_is_never_answered_is_given_up(
-    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unanswered_requests_time_out(settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_NEVER_SECONDS", 0.05)
     asked = cluster.Cluster(settings)
     silent: dict[object, Future[object]] = defaultdict(Future)

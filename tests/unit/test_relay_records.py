@@ -1,4 +1,4 @@
-"""Stored events as records: the partition of Kafka's own clients, a valid envelope, the newest shape."""
+"""Stored events as records: partitioned like Kafka's own clients, valid envelopes, latest schema version."""
 
 from typing import Any
 
@@ -38,11 +38,11 @@ def row(**changed: Any) -> EventRow:
 
 
 @given(st.binary(max_size=80))
-def test_keys_go_where_other_clients_send_them(key: bytes) -> None:
+def test_keys_are_partitioned_as_by_other_clients(key: bytes) -> None:
     assert murmur2(key) == reference(key)
 
 
-def test_a_record_is_a_cloud_event_with_the_headers_of_its_way() -> None:
+def test_a_record_is_a_cloud_event_with_the_expected_headers() -> None:
     record = encoder()(row())
     envelope = orjson.loads(record.value)
     assert (envelope["version"], envelope["position"], envelope["subject"]) == (2, "4711", "o1")
@@ -59,7 +59,7 @@ def test_a_record_is_a_cloud_event_with_the_headers_of_its_way() -> None:
     }
 
 
-def test_an_event_of_a_newer_release_is_published_as_it_stands() -> None:
+def test_an_event_of_a_newer_release_is_published_unchanged() -> None:
     record = encoder()(row(type="OrderReturned", schema_version=3, data='{"orderId": "o1"}'))
     published = orjson.loads(record.value)
     assert published["dataschema"].endswith("/schemas/OrderReturned/3")

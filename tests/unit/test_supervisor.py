@@ -1,4 +1,4 @@
-"""What `make up` does with programs that die."""
+"""How `make up` handles programs that die."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ from deploy.local.settings import LocalSettings
 from deploy.local.state import free_ports
 from deploy.local.supervisor import LONGEST_BACKOFF, GaveUpError, Supervised
 
-DIES, READY, REFUSED = "it dies", "it is ready, then dies", "a predecessor's remains refuse it"
+DIES, READY, REFUSED = "it dies", "it is ready, then dies", "its predecessor's remains prevent it"
 
 
 @dataclass(slots=True)
 class Life:
-    """A program that meets one fate at each start; after the last of them it only dies."""
+    """A program with one fate per start; after the last of them it always dies."""
 
     folder: Path
     fates: Iterator[str]
@@ -54,13 +54,13 @@ class Life:
         return None if self.fate == READY else await asyncio.Future()
 
     def end(self) -> None:
-        """Once it is ready."""
+        """Kill it once it is ready."""
         assert self.supervised.pid is not None
         os.kill(self.supervised.pid, signal.SIGKILL)
 
 
 async def given_up_on(folder: Path, fates: Sequence[str]) -> Life:
-    """The program at its end."""
+    """The program after the supervisor has given up on it."""
     life = Life(folder, iter(fates))
     with pytest.raises(GaveUpError, match=r"^web died 5 times before it was ready$"):
         await asyncio.wait_for(life.supervised.run(), 60)
@@ -69,7 +69,7 @@ async def given_up_on(folder: Path, fates: Sequence[str]) -> Life:
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long it waited before each further start, in seconds that nobody waits."""
+    """The seconds of backoff before each restart, recorded instead of slept."""
     slept: list[float] = []
 
     async def nap(seconds: float) -> None:
@@ -91,13 +91,13 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     ],
 )
 @pytest.mark.usefixtures("naps")
-async def test_only_what_dies_five_times_in_a_row_before_it_is_ready_is_given_up_on(
+async def test_a_program_is_given_up_after_dying_five_times_in_a_row_before_ready(
     tmp_path: Path, fates: Sequence[str], starts: int
 ) -> None:
     assert (await given_up_on(tmp_path, fates)).starts == starts
 
 
-async def test_the_first_start_again_is_at_once_and_none_takes_over_five_seconds(
+async def test_the_first_restart_is_immediate_and_the_backoff_is_capped(
     tmp_path: Path, naps: list[float]
 ) -> None:
     await given_up_on(tmp_path, [READY] * 12)
@@ -105,7 +105,7 @@ async def test_the_first_start_again_is_at_once_and_none_takes_over_five_seconds
     assert LONGEST_BACKOFF == 5
 
 
-async def test_a_death_after_a_steady_life_is_a_first_one_again(
+async def test_a_death_after_a_steady_run_resets_the_backoff(
     tmp_path: Path, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_STEADY", 1e-6)
@@ -114,7 +114,7 @@ async def test_a_death_after_a_steady_life_is_a_first_one_again(
 
 
 @pytest.mark.usefixtures("naps")
-def test_giving_up_is_said_and_ends_make_up_in_failure(
+def test_giving_up_is_reported_and_make_up_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def servers(_: Plan) -> list[Program]:
@@ -126,7 +126,7 @@ def test_giving_up_is_said_and_ends_make_up_in_failure(
         local_dir=tmp_path, command_port=command_port, query_port=query_port, detach=False
     )
     assert up(settings) == 1
-    told = capsys.readouterr().out
-    assert told.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
-    assert "make up    | giving up: web died 5 times before it was ready\n" in told
+    output = capsys.readouterr().out
+    assert output.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
+    assert "make up    | giving up: web died 5 times before it was ready\n" in output
     assert not (tmp_path / "endpoints.json").exists()

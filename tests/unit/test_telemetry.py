@@ -1,4 +1,4 @@
-"""Request ids, traces, health and problems, as a caller sees them."""
+"""Request ids, traces, health checks and problems as callers see them."""
 
 import asyncio
 import json
@@ -35,13 +35,13 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tells what the middleware found, or raises what the path asks for."""
+    """Return what the middleware found, or raise what the path asks for."""
     name_route(scope, "/{what}")
     match scope["path"]:
         case path if path.startswith("/problem"):
             raise Problem(NOT_FOUND, "Not here.", hint="there")
         case "/away":
-            raise unavailable("The store is away.", 2.4)
+            raise unavailable("The store is unavailable.", 2.4)
         case "/broken":
             raise RuntimeError("SELECT secret FROM host")
         case _:
@@ -57,13 +57,13 @@ def client(check: Callable[[], Awaitable[str | None]] | None = None) -> httpx.As
     return httpx.AsyncClient(transport=transport, base_url="http://service")
 
 
-async def test_a_sane_request_id_comes_back() -> None:
+async def test_a_valid_request_id_is_returned() -> None:
     answer = await client().get("/", headers={"X-Request-Id": "mine-1"})
     assert (answer.headers["x-request-id"], answer.json()[0]) == ("mine-1", "mine-1")
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 129, '"', "<script>"])
-async def test_any_other_is_replaced(given: str) -> None:
+async def test_an_invalid_request_id_is_replaced(given: str) -> None:
     answer = await client().get("/", headers={"X-Request-Id": given})
     assert len(answer.headers["x-request-id"]) == 32
 
@@ -73,7 +73,7 @@ async def test_every_answer_has_a_request_id(path: str) -> None:
     assert (await client().get(path, headers={"X-Request-Id": "mine"})).headers["x-request-id"] == "mine"
 
 
-async def test_a_valid_trace_goes_on_and_any_other_starts_anew() -> None:
+async def test_a_valid_trace_is_continued_and_an_invalid_one_is_replaced() -> None:
     assert (await client().get("/", headers={"traceparent": TRACE})).json()[1] == TRACE
     started = (await client().get("/", headers={"traceparent": "00-0-0-00"})).json()[1]
     assert parse_traceparent(started.encode()) == started
@@ -90,21 +90,21 @@ async def test_a_valid_trace_goes_on_and_any_other_starts_anew() -> None:
         TRACE[:36] + "0" * 16 + "-01",
     ],
 )
-def test_what_is_no_trace_is_not_passed_on(header: str) -> None:
+def test_invalid_traceparents_are_not_parsed(header: str) -> None:
     assert parse_traceparent(header.encode()) is None
 
 
-def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+def test_a_later_traceparent_version_is_read_as_far_as_it_is_known() -> None:
     assert parse_traceparent(b"01" + TRACE[2:].encode() + b"-more") == TRACE
 
 
-def test_new_traces_are_valid_and_differ() -> None:
+def test_new_traces_are_valid_and_unique() -> None:
     traces = {new_traceparent() for _ in range(100)}
     assert len(traces) == 100
     assert all(parse_traceparent(trace.encode()) == trace for trace in traces)
 
 
-async def test_a_problem_is_told_as_one() -> None:
+async def test_a_problem_becomes_a_problem_response() -> None:
     answer = await client().get("/problem")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert answer.json() == {
@@ -118,12 +118,12 @@ async def test_a_problem_is_told_as_one() -> None:
     }
 
 
-async def test_a_part_that_is_away_says_when_to_come_again() -> None:
+async def test_an_unavailable_response_has_a_retry_after() -> None:
     answer = await client().get("/away")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
 
 
-async def test_nothing_of_the_inside_shows(caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_errors_are_logged_but_not_disclosed(caplog: pytest.LogCaptureFixture) -> None:
     answer = await client().get("/broken")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert "SELECT" not in answer.text
@@ -142,7 +142,7 @@ async def test_nothing_of_the_inside_shows(caplog: pytest.LogCaptureFixture) -> 
     ],
     ids=repr,
 )
-async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
+async def test_invalid_http_is_answered_with_a_problem(sent: bytes) -> None:
     async with serve(ProblemResponses(echo), "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
@@ -156,12 +156,12 @@ async def test_what_is_no_http_is_told_as_a_problem_too(sent: bytes) -> None:
     assert headers[b"content-type"] == b"application/problem+json"
     assert len(headers[b"x-request-id"]) == 32
     assert int(headers[b"content-length"]) == len(body)
-    told = json.loads(body)
-    assert (told["status"], told["code"]) == (400, "bad-request")
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "bad-request")
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
-async def test_a_head_that_does_not_end_is_refused(begin: bytes) -> None:
+async def test_an_endless_request_head_is_refused(begin: bytes) -> None:
     async with serve(ProblemResponses(echo), "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begin + b"x" * (8 << 20))
@@ -174,7 +174,7 @@ async def test_a_head_that_does_not_end_is_refused(begin: bytes) -> None:
 
 
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tells how long the body is."""
+    """Answer with the length of the body."""
     size, more = 0, True
     while more:
         message = await receive()
@@ -182,7 +182,7 @@ async def count(scope: Scope, receive: Receive, send: Send) -> None:
     await send_bytes(send, 200, b"%d" % size)
 
 
-async def test_who_idles_after_an_early_answer_does_not_hold_up_the_end() -> None:
+async def test_a_client_that_idles_after_an_early_answer_does_not_delay_shutdown() -> None:
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         await send_bytes(send, 401, b"")
 
@@ -197,7 +197,7 @@ async def test_who_idles_after_an_early_answer_does_not_hold_up_the_end() -> Non
 
 
 async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tells what stood in the head, once the body is there."""
+    """Answer with the request's headers once the body has arrived."""
     while (await receive())["more_body"]:
         pass
     await send_bytes(send, 200, repr(scope["headers"]).encode())
@@ -210,7 +210,9 @@ async def headers_seen(scope: Scope, receive: Receive, send: Send) -> None:
         (b"X-Request-Id: \t a b \t\r\n\r\n", [(b"x-request-id", b"a b")]),
     ],
 )
-async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple[bytes, bytes]]) -> None:
+async def test_headers_come_from_the_head_and_are_stripped(
+    sent: bytes, seen: list[tuple[bytes, bytes]]
+) -> None:
     async with serve(headers_seen, "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"PUT / HTTP/1.1\r\nConnection: close\r\n" + sent)
@@ -220,7 +222,7 @@ async def test_headers_are_what_stands_in_the_head(sent: bytes, seen: list[tuple
     assert answer.endswith(repr([(b"connection", b"close"), *seen]).encode())
 
 
-async def test_a_slash_that_is_encoded_in_a_path_does_not_part_it() -> None:
+async def test_an_encoded_slash_does_not_split_a_path() -> None:
     async def path_seen(scope: Scope, receive: Receive, send: Send) -> None:
         await send_bytes(send, 200, scope["path"].encode())
 
@@ -238,7 +240,7 @@ WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version
     "asks",
     [
         H2C,
-        WEBSOCKET + KEY,  # by PUT, that is
+        WEBSOCKET + KEY,  # invalid because the method is PUT
         WEBSOCKET,
         WEBSOCKET.replace(b"13", b"8") + KEY,
         WEBSOCKET + KEY.replace(b"=", b""),
@@ -248,7 +250,7 @@ WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version
     ids=repr,
 )
 @pytest.mark.parametrize("cut", [20, -5, -4, -1, 1000])
-async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(asks: bytes, cut: int) -> None:
+async def test_unsupported_upgrades_are_answered_in_http_1_1(asks: bytes, cut: int) -> None:
     request = b"PUT / HTTP/1.1\r\nHost: x\r\n%sContent-Length: 4\r\n\r\nbody" % asks
     second = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nbo"
     async with serve(count, "127.0.0.1", 0, ws="auto") as port:
@@ -266,7 +268,7 @@ async def test_who_asks_for_a_protocol_not_spoken_here_is_answered_in_http_1_1(a
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-async def test_who_asks_for_it_and_for_no_further_request_is_answered_too(version: bytes) -> None:
+async def test_an_unsupported_upgrade_with_connection_close_is_answered(version: bytes) -> None:
     asks = b"Upgrade: h2c\r\nConnection: Upgrade, close\r\nContent-Length: 4\r\n"
     async with serve(count, "127.0.0.1", 0) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -278,7 +280,7 @@ async def test_who_asks_for_it_and_for_no_further_request_is_answered_too(versio
     assert answer.endswith(b"\r\n\r\n4")
 
 
-async def test_a_handshake_behind_a_request_that_is_being_answered_is_a_request_like_others() -> None:
+async def test_a_handshake_pipelined_after_another_request_is_an_ordinary_request() -> None:
     one = b"GET / HTTP/1.1\r\nHost: x\r\n"
     async with serve(count, "127.0.0.1", 0, ws="auto") as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -289,7 +291,7 @@ async def test_a_handshake_behind_a_request_that_is_being_answered_is_a_request_
     assert answer.count(b"HTTP/1.1 200 ") == 3
 
 
-async def test_many_may_ask_for_it_at_once() -> None:
+async def test_many_pipelined_unsupported_upgrades_are_answered() -> None:
     one = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     async with serve(count, "127.0.0.1", 0) as port:
@@ -301,7 +303,7 @@ async def test_many_may_ask_for_it_at_once() -> None:
     assert answer.count(b"HTTP/1.1 200 ") == 2001
 
 
-async def test_a_request_hears_that_its_caller_went_although_another_stood_behind_it() -> None:
+async def test_a_disconnect_is_noticed_despite_a_pipelined_request() -> None:
     gone = asyncio.Event()
 
     async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -318,7 +320,7 @@ async def test_a_request_hears_that_its_caller_went_although_another_stood_behin
 
 
 @pytest.mark.parametrize("reads", [True, False])
-async def test_a_closed_connection_waits_for_its_reader_while_that_reads(
+async def test_a_closing_connection_waits_for_its_reader_while_it_reads(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
     monkeypatch.setattr(one_write, "_LONGEST_STUCK_SECONDS", 0.5)
@@ -352,7 +354,7 @@ async def test_an_instance_is_a_uri_reference(path: str) -> None:
     assert (await client().get(f"{path}?limit=1")).json()["instance"] == path
 
 
-async def test_ready_only_while_nothing_is_away() -> None:
+async def test_a_service_is_ready_only_while_all_its_dependencies_are() -> None:
     async def away() -> str:
         return "it cannot be reached"
 
@@ -363,7 +365,7 @@ async def test_ready_only_while_nothing_is_away() -> None:
     assert (await client().post("/health/ready")).status_code == 405
 
 
-async def test_a_part_that_does_not_let_go_of_who_asks_is_away_all_the_same(
+async def test_a_readiness_check_that_resists_cancellation_counts_as_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shared.telemetry.operations._CHECK_SECONDS", 0.05)
@@ -390,7 +392,7 @@ async def test_metrics_count_by_route_and_status() -> None:
     assert 'http_request_duration_seconds_count{method="GET",route="/{what}",status="404"} 1.0' in text
 
 
-def test_a_log_line_is_one_json_object() -> None:
+def test_a_log_line_is_a_single_json_object() -> None:
     record = logging.LogRecord("x", logging.INFO, __file__, 1, "a %s", ("b\n",), None)
     line = JsonFormatter("command").format(record)
     assert "\n" not in line
@@ -398,7 +400,7 @@ def test_a_log_line_is_one_json_object() -> None:
     assert (entry["message"], entry["level"], entry["service"]) == ("a b\n", "info", "command")
 
 
-async def test_nobody_traces_unless_the_environment_says_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tracing_is_off_unless_an_endpoint_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", raising=False)
     configure_tracing("test")
@@ -406,11 +408,11 @@ async def test_nobody_traces_unless_the_environment_says_where_to(monkeypatch: p
     assert (await client().get("/", headers={"traceparent": TRACE})).json()[1] == TRACE
 
 
-async def test_requests_are_spans_of_their_callers_traces_and_a_collector_that_is_away_stops_nobody(
+async def test_requests_are_spans_and_an_unavailable_collector_blocks_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody_listens:
-        port = nobody_listens.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     monkeypatch.setattr("shared.telemetry.tracing._LAST_SPANS_SECONDS", 0.2)
