@@ -107,11 +107,11 @@ class Supervised:
             say(self.program.name, text)
 
     async def _probe(self, process: asyncio.subprocess.Process) -> None:
-        started, why, told = time.monotonic(), None, 10.0
+        started, why, patience = time.monotonic(), None, 10.0
         while (why := await self.program.ready()) is not None:
-            if time.monotonic() - started > told:
-                say(self.program.name, f"not ready after {told:.0f} s: {why}")
-                told *= 2
+            if time.monotonic() - started > patience:
+                say(self.program.name, f"not ready after {patience:.0f} s: {why}")
+                patience *= 2
             await asyncio.sleep(_PROBE_INTERVAL)
         if process.returncode is None:
             self.pid = process.pid

@@ -15,7 +15,7 @@ def _time(moment: datetime) -> str:
 
 def order_json(order: Order) -> Json:
     """The contract's order document."""
-    told: Json = {
+    fields: Json = {
         "id": order.id,
         "customerId": order.customer_id,
         "customerName": order.customer_name,
@@ -36,14 +36,14 @@ def order_json(order: Order) -> Json:
         "version": order.version,
     }
     if order.shipped_at is not None:
-        told["shippedAt"] = _time(order.shipped_at)
+        fields["shippedAt"] = _time(order.shipped_at)
     if order.tracking_number is not None:
-        told["trackingNumber"] = order.tracking_number
+        fields["trackingNumber"] = order.tracking_number
     if order.cancelled_at is not None:
-        told["cancelledAt"] = _time(order.cancelled_at)
+        fields["cancelledAt"] = _time(order.cancelled_at)
     if order.cancellation_reason is not None:
-        told["cancellationReason"] = order.cancellation_reason
-    return told
+        fields["cancellationReason"] = order.cancellation_reason
+    return fields
 
 
 def history_json(entry: HistoryEntry) -> Json:

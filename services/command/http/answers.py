@@ -34,7 +34,7 @@ def answer(decided: Outcome, *, thing: str, location: str, scope: Scope) -> Answ
             body = orjson.dumps({f"{thing}Id": subject, "version": version})
             return Answer(202, body, location)
         case Rejected(rejection):
-            kind, detail, extra = _told(rejection)
+            kind, detail, extra = _problem_of(rejection)
             return Answer(kind.status, problem_body(kind, detail, instance_of(scope), **extra), None)
         case VersionMismatch(actual):
             detail = f"It is at version {actual}." if actual else "It does not exist."
@@ -44,7 +44,7 @@ def answer(decided: Outcome, *, thing: str, location: str, scope: Scope) -> Answ
             assert_never(decided)
 
 
-def _told(rejection: Rejection) -> tuple[Kind, str, dict[str, object]]:
+def _problem_of(rejection: Rejection) -> tuple[Kind, str, dict[str, object]]:
     match rejection:
         case ProductUnavailableError(product_ids=ids):
             detail = f"Unknown or delisted: {', '.join(ids)}."

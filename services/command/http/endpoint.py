@@ -120,14 +120,14 @@ def _idempotency(scope: Scope, headers: Headers, caller: Principal, key: str, bo
 
 
 async def _send(send: Send, executed: Executed) -> None:
-    told = executed.answer
+    response = executed.answer
     headers = [(b"cache-control", b"no-store")]
-    if told.location is not None:
-        headers.append((b"location", told.location.encode()))
+    if response.location is not None:
+        headers.append((b"location", response.location.encode()))
     if executed.replayed:
         headers.append((b"idempotent-replayed", b"true"))
-    content_type = b"application/json" if told.status < 400 else MEDIA_TYPE
-    await send_bytes(send, told.status, told.body, content_type=content_type, headers=headers)
+    content_type = b"application/json" if response.status < 400 else MEDIA_TYPE
+    await send_bytes(send, response.status, response.body, content_type=content_type, headers=headers)
 
 
 def outcome_counter(registry: CollectorRegistry) -> Counter:

@@ -128,7 +128,7 @@ def _refuse_repeated_names(body: bytes) -> None:
     found = list(_repeated(json.loads(body, object_pairs_hook=_Pairs)))
     if found:
         detail = "the name appears more than once"
-        raise _told([{"pointer": pointer(place), "detail": detail} for place in found])
+        raise _validation_problem([{"pointer": pointer(place), "detail": detail} for place in found])
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -150,7 +150,7 @@ def _repeated(value: Any, place: Sequence[int | str] = ()) -> Iterator[Sequence[
 
 def _misfit(error: ValidationError) -> Problem:
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return _told(
+    return _validation_problem(
         [
             {"pointer": pointer(entry["loc"]), "detail": entry["msg"].removeprefix("Value error, ")}
             for entry in found
@@ -158,7 +158,7 @@ def _misfit(error: ValidationError) -> Problem:
     )
 
 
-def _told(errors: Sequence[Mapping[str, str]]) -> Problem:
+def _validation_problem(errors: Sequence[Mapping[str, str]]) -> Problem:
     count = f"{len(errors)} error" + ("s" if len(errors) > 1 else "")
     return Problem(VALIDATION, f"The body has {count}.", errors=errors[:_ERRORS_TOLD])
 

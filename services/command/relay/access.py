@@ -99,8 +99,8 @@ async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
     """
     wanted = {rule for user, role in users.items() for rule in rules(user, role)}
     found = set(await answered(cluster.admin.describe_acls(EVERYTHING, request_timeout=REQUEST_SECONDS)))
-    missing = sorted(wanted - found, key=_told)
-    surplus = sorted((rule for rule in found - wanted if ours(rule, users)), key=_told)
+    missing = sorted(wanted - found, key=_described)
+    surplus = sorted((rule for rule in found - wanted if ours(rule, users)), key=_described)
     # grant first, so that no user is locked out in between
     if missing:
         for made in cluster.admin.create_acls(missing, request_timeout=REQUEST_SECONDS).values():
@@ -110,9 +110,9 @@ async def grant(cluster: Cluster, users: Mapping[str, Role]) -> None:
         for removed in cluster.admin.delete_acls(filters, request_timeout=REQUEST_SECONDS).values():
             await answered(removed)
     for rule in missing:
-        _log.info("granted: %s", _told(rule))
+        _log.info("granted: %s", _described(rule))
     for rule in surplus:
-        _log.warning("revoked: %s", _told(rule))
+        _log.warning("revoked: %s", _described(rule))
 
 
 def exactly(rule: AclBinding) -> AclBindingFilter:
@@ -128,7 +128,7 @@ def exactly(rule: AclBinding) -> AclBindingFilter:
     )
 
 
-def _told(rule: AclBinding) -> str:
+def _described(rule: AclBinding) -> str:
     kind, operation = ResourceType(rule.restype), AclOperation(rule.operation)
     star = "*" if rule.resource_pattern_type == ResourcePatternType.PREFIXED else ""
     return f"{rule.principal} {operation.name} {kind.name.lower()} {rule.name}{star}"

@@ -63,13 +63,13 @@ class Heartbeats:
         beat = {
             **self._shard,
             "t": rfc3339(moment),
-            "endOffsets": {topic: self._told(topic, found) for topic, found in ends.items()},
+            "endOffsets": {topic: self._reported(topic, found) for topic, found in ends.items()},
             "incarnations": self._incarnations.ids,
         }
         await self._producer.send_and_wait(HEARTBEATS, orjson.dumps(beat))
         self._metrics.heartbeats.labels(str(self._shard["shard"])).inc()
 
-    def _told(self, topic: str, ends: list[int]) -> list[int]:
+    def _reported(self, topic: str, ends: list[int]) -> list[int]:
         """The end offsets to report; 0 for an empty partition, wherever it starts."""
         begins = self._incarnations[topic].start_offsets
         return [0 if end == begin else end for end, begin in zip(ends, begins, strict=True)]

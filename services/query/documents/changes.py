@@ -137,8 +137,10 @@ class ChangeStream:
     async def _ask(self, command: dict[str, Any], batch: str) -> Changes:
         began = time.monotonic()
         with translated():
-            told = await self._connection.following.command(command, session=self._session, codec_options=RAW)
-        cursor = told["cursor"]
+            reply = await self._connection.following.command(
+                command, session=self._session, codec_options=RAW
+            )
+        cursor = reply["cursor"]
         self._cursor = cursor["id"]
         changes = cursor[batch]
         settled = len(changes) < self._most

@@ -89,8 +89,8 @@ class Connection:
         continues only in its session, and a session for each read would cost more.
         """
         cursor = {"batchSize": _LARGEST_BATCH}
-        told = await self._command({"aggregate": collection, "pipeline": pipeline, "cursor": cursor})
-        documents, more = first_batch(bytes(told.raw))
+        reply = await self._command({"aggregate": collection, "pipeline": pipeline, "cursor": cursor})
+        documents, more = first_batch(bytes(reply.raw))
         if more:
             await self._command({"killCursors": collection, "cursors": [Int64(more)]})
             documents = await self._aggregate_all_raw(collection, pipeline)
@@ -108,8 +108,8 @@ class Connection:
     ) -> Sequence[Mapping[str, Any]]:
         """These fields of the documents that match `wanted`; all must fit into one batch."""
         batch = {"batchSize": _LARGEST_BATCH, "singleBatch": True}
-        told = await self._command({"find": collection, "filter": wanted, "projection": fields, **batch})
-        found: Sequence[Mapping[str, Any]] = told["cursor"]["firstBatch"]
+        reply = await self._command({"find": collection, "filter": wanted, "projection": fields, **batch})
+        found: Sequence[Mapping[str, Any]] = reply["cursor"]["firstBatch"]
         return found
 
     async def _command(self, command: Row) -> RawBSONDocument:

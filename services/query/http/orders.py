@@ -75,7 +75,7 @@ class OrderQueries:
         async def look() -> Order | None:
             return await read() if await self._orders.seems_at(order_id, version) else None
 
-        async def told(event: FeedEvent) -> Order | None:
+        async def build(event: FeedEvent) -> Order | None:
             names = await self._names.of([event.customer_id])
             order = event.order(names.get(event.customer_id))
             return order if may_see(request.caller, order) else None
@@ -83,7 +83,7 @@ class OrderQueries:
         of: tuple[Kind, str] = ("orders", order_id)
         seen = look if request.waited else read
         return await at_least(
-            seen, version, request.waited, self._arrivals, of, request.receive, request.begin_reading, told
+            seen, version, request.waited, self._arrivals, of, request.receive, request.begin_reading, build
         )
 
     async def page(self, request: QueryRequest) -> dict[str, Any]:

@@ -45,12 +45,12 @@ async def at_least(
     of: tuple[Kind, str],
     receive: Receive,
     begin_reading: Callable[[], None],
-    told: Callable[[FeedEvent], Awaitable[V | None]] | None = None,
+    build: Callable[[FeedEvent], Awaitable[V | None]] | None = None,
 ) -> V:
     """The result of `read` once it has `version`; 503 `read-model-behind` after `seconds`.
 
     `read` must return None for a document the caller may not see: it then waits as long as for a missing one.
-    `told` builds the document from an event that arrives meanwhile, which saves a read: since that version
+    `build` builds the document from an event that arrives meanwhile, which saves a read: since that version
     was missing when this started, no newer one was shown to anyone before. But only the previous read tells
     how fresh it is, so after a longer wait the document is read anyway. `begin_reading` is called before each
     further read.
@@ -79,7 +79,7 @@ async def at_least(
                     changed.clear()
                     event, expectation.event = expectation.event, None
                     young = time.monotonic() - read_at < _YOUNG_SECONDS
-                    found = None if event is None or told is None or not young else await told(event)
+                    found = None if event is None or build is None or not young else await build(event)
                     if found is None or found.version < version:
                         begin_reading()
                         read_at = time.monotonic()

@@ -186,8 +186,8 @@ class Hub:
     def leave(self, subscription: Subscription) -> None:
         """Send it no more messages."""
         key = subscription.filters.key
-        told = self._subscriptions.get(key)
-        if told is not None:
-            told.discard(subscription)
-            if not told:
+        sharing = self._subscriptions.get(key)
+        if sharing is not None:
+            sharing.discard(subscription)
+            if not sharing:
                 del self._subscriptions[key]

@@ -167,7 +167,8 @@ class LiveStream:
     async def _named(self, messages: Sequence[Message]) -> Sequence[Sent]:
         if not messages:
             return ()
-        told = await self._streams.namer.named(messages)
+        bodies = await self._streams.namer.named(messages)
         return [
-            Sent(message.cursor, json, span_of(message)) for message, json in zip(messages, told, strict=True)
+            Sent(message.cursor, json, span_of(message))
+            for message, json in zip(messages, bodies, strict=True)
         ]

@@ -63,7 +63,7 @@ def _path(operation: Operation) -> dict[str, Any]:
 def _operation(operation: Operation, suffix: str) -> dict[str, Any]:
     live = operation.tag == "live"
     names = (*operation.parameters, *(() if live else ("ifNoneMatch",)), *_EVERY)
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "operationId": operation.name + suffix,
         "summary": operation.summary,
         "tags": [operation.tag],
@@ -71,8 +71,8 @@ def _operation(operation: Operation, suffix: str) -> dict[str, Any]:
         "responses": {**_found(operation, with_body=not suffix), **_problems(_kinds(operation))},
     }
     if live:
-        told["description"] = _LIVE_NOTES + (_SOCKET_NOTES if operation.path == "/ws" else "")
-    return told
+        described["description"] = _LIVE_NOTES + (_SOCKET_NOTES if operation.path == "/ws" else "")
+    return described
 
 
 def _kinds(operation: Operation) -> Iterable[Kind]:
@@ -85,8 +85,8 @@ def _found(operation: Operation, *, with_body: bool) -> dict[str, Any]:
     example = EXAMPLES[operation.schema]
     if operation.path == "/ws":
         frames = {"application/json": {"schema": schema, "example": example}}
-        told = {"description": "The socket is open; each frame is one such message.", "content": frames}
-        return {"101": {**told, "headers": _headers(("X-Request-Id",))}}
+        described = {"description": "The socket is open; each frame is one such message.", "content": frames}
+        return {"101": {**described, "headers": _headers(("X-Request-Id",))}}
     if operation.tag == "live":
         text = {"schema": {"type": "string"}, "example": f"id: {LIVE_CURSOR}\n\n: heartbeat\n\n"}
         content = {"content": {operation.media_type: text}} if with_body else {}
