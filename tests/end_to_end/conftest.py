@@ -40,6 +40,14 @@ class System:
         found: dict[str, int] = json.loads((self.logs / "endpoints.json").read_text())["processes"]
         return found
 
+    def last_words(self) -> str:
+        """The end of the log without requests, and every partition's lag: what a failure left behind."""
+        lag = httpx.get(str(self.endpoints["projectionUrl"]) + "/lag").text
+        if self.logs is None:
+            return lag
+        lines = [line for line in (self.logs / "log").read_text().splitlines() if " access: " not in line]
+        return "\n".join([*lines[-40:], lag])
+
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:

@@ -56,7 +56,7 @@ class Person:
         if version is not None:
             path = f"{path}{'&' if '?' in path else '?'}minVersion={version}"
         answer = await self.get(path, Prefer="wait=30")
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, f"{answer.text}\n{self.system.last_words()}"
         return answer.json()
 
     async def register(self) -> "Person":
