@@ -52,8 +52,8 @@ async def at_least(
     `read` must return None for a document the caller may not see: it then waits as long as for a missing one.
     `build` builds the document from an event that arrives meanwhile, which saves a read: since that version
     was missing when this started, no newer one was shown to anyone before. But only the previous read tells
-    how fresh it is, so after a longer wait the document is read anyway. `begin_reading` is called before each
-    further read.
+    how fresh it is, so after a longer wait the document is read anyway, and once more when time is up.
+    `begin_reading` is called before each further read.
     """
     if not seconds:
         found = await read()
@@ -85,9 +85,14 @@ async def at_least(
                         read_at = time.monotonic()
                         found = await read()
         except TimeoutError:
-            raise behind() from None
+            pass
         finally:
             gone.cancel()
+    begin_reading()
+    found = await read()  # the change stream may be late
+    if found is None or found.version < version:
+        raise behind()
+    return found
 
 
 async def _gone(receive: Receive) -> None:
