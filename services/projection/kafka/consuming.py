@@ -73,7 +73,7 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
             decoder=as_read,
         )
         self._subscriber(self._take)
-        self._subscriber.get_msg = Polling(self._records_lost, metrics)  # type: ignore[method-assign]
+        self._subscriber.get_msg = Polling(self._records_lost, metrics)  # type: ignore[method-assign] # no option
 
     @property
     def assigned_places(self) -> frozenset[Place]:
