@@ -180,7 +180,7 @@ class ProblemResponses:
             await self._answer(problem, scope, receive, send)
         except ClientDisconnected:
             raise  # the caller has gone; the server handles this
-        except Exception:
+        except Exception:  # a bug: the caller gets a 500 without details, the log has them
             _log.exception("a request failed")
             if started:
                 raise

@@ -91,9 +91,8 @@ async def visible(system: System, bearer: str, seconds: float) -> tuple[list[flo
     async with asyncio.TaskGroup() as tasks:
         for number in range(int(RATE * seconds)):
             due = started + number / RATE
-            await asyncio.sleep(
-                max(0.0, due - time.perf_counter())
-            )  # the pacing of the orders, not a wait for a condition
+            pause = max(0.0, due - time.perf_counter())
+            await asyncio.sleep(pause)  # the pacing of the orders, not a wait for a condition
             tasks.create_task(order())
 
     async def all_heard() -> bool:

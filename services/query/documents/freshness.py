@@ -70,8 +70,7 @@ class Freshness:
                 if not failing:
                     _log.warning("freshness cannot be determined: %s", error)
                 failing = True
-            except Exception:
-                # a bug of ours or a revoked privilege: the lag grows until it is fixed, and no longer
+            except Exception:  # a bug or a revoked privilege: the lag grows until it is fixed
                 if not failing:
                     _log.exception("freshness cannot be determined")
                 failing = True
