@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import KafkaException
 
 from deploy.local.program import Program, stop
-from services.command.relay.cluster import Cluster, answered
+from services.command.relay.cluster import Cluster, ClusterUnavailableError, TopicMissingError, answered
 from services.command.relay.topics import make_topics
 from services.command.settings import KafkaSettings
 from shared.topics import CATEGORIES, DEFAULT_PARTITIONS, HEARTBEATS, all_topics
@@ -167,20 +167,24 @@ def cluster(kafka: str) -> Cluster:
 async def remake_topics(kafka: str, partitions: int = DEFAULT_PARTITIONS) -> None:
     """Delete and re-create all topics."""
     brokers = cluster(kafka)
-    names = list(await brokers.describe(topic.name for topic in all_topics(partitions)))
-    if names:
-        for answer in brokers.admin.delete_topics(names).values():
-            await answered(answer)
+    names = [topic.name for topic in all_topics(partitions)]
 
-        async def gone() -> bool:
-            return not await brokers.describe(names)
+    async def gone() -> bool:
+        try:
+            left = list(await brokers.describe(names))
+            if left:
+                for answer in brokers.admin.delete_topics(left).values():
+                    await answered(answer)
+        except (ClusterUnavailableError, TopicMissingError):
+            return False  # the broker may have been frozen until now
+        return not left
 
-        await eventually(gone, "the topics are gone")
+    await eventually(gone, "the topics are gone")
 
     async def made() -> bool:
         try:
             await make_topics(brokers, partitions)
-        except KafkaException:
+        except (ClusterUnavailableError, KafkaException):
             return False
         return True
 

@@ -34,6 +34,10 @@ class System:
     def query_url(self) -> str:
         return str(self.endpoints["queryUrl"])
 
+    @property
+    def projection_url(self) -> str:
+        return str(self.endpoints["projectionUrl"])
+
     def processes(self) -> dict[str, int]:
         """The running processes; only for a system that was started here."""
         assert self.logs is not None
@@ -42,7 +46,7 @@ class System:
 
     def last_words(self) -> str:
         """The end of the log without requests, and every partition's lag: what a failure left behind."""
-        lag = httpx.get(str(self.endpoints["projectionUrl"]) + "/lag").text
+        lag = httpx.get(f"{self.projection_url}/lag").text
         if self.logs is None:
             return lag
         lines = [line for line in (self.logs / "log").read_text().splitlines() if " access: " not in line]

@@ -20,11 +20,12 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.skipif("ENDPOINTS" in os.environ, reason="what ENDPOINTS names was not started by make up"),
 ]
+HEALTHY_MS = 2000
 PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_a_killed_process_is_restarted_and_nothing_is_lost(
     system: System, http: httpx.AsyncClient, name: str
 ) -> None:
@@ -63,6 +64,17 @@ async def test_a_killed_process_is_restarted_and_nothing_is_lost(
         return [order["id"] for order in page.json()["data"]] == [*before, *after][::-1]
 
     await eventually(all_readable, "all orders are readable, once each", 40)
+
+    async def all_fresh() -> bool:
+        lag = (await http.get(f"{system.projection_url}/lag")).json()
+        answer = await buyer.get("/orders")
+        behind: list[int] = [partition["ms"] for partition in lag["partitions"]]
+        return max(*behind, int(answer.headers["X-Read-Model-Lag-Ms"])) < HEALTHY_MS
+
+    try:
+        await eventually(all_fresh, "every partition is fresh", 40)
+    except AssertionError:
+        pytest.fail(f"a partition remains behind:\n{system.last_words()}")
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from services.command.relay.cluster import Cluster
 from services.command.relay.incarnations import Incarnations
 from services.command.relay.metrics import RelayMetrics
 from services.command.relay.outbox import Outbox
+from services.command.relay.sending import SEND_SECONDS
 from shared.times import rfc3339
 from shared.topics import HEARTBEATS
 
@@ -66,7 +67,8 @@ class Heartbeats:
             "endOffsets": {topic: self._reported(topic, found) for topic, found in ends.items()},
             "incarnations": self._incarnations.ids,
         }
-        await self._producer.send_and_wait(HEARTBEATS, orjson.dumps(beat))
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._producer.send_and_wait(HEARTBEATS, orjson.dumps(beat))
         self._metrics.heartbeats.labels(str(self._shard["shard"])).inc()
 
     def _reported(self, topic: str, ends: list[int]) -> list[int]:

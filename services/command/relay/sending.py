@@ -31,7 +31,8 @@ _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
 _START_SECONDS: Final = 15.0
 _DISCARD_SECONDS: Final = 0.5
-_ROUND_SECONDS: Final = 10.0
+SEND_SECONDS: Final = 10.0
+"""An idempotent producer retries forever: what takes longer than this counts as failed."""
 Place = tuple[str, int]
 
 
@@ -101,8 +102,7 @@ class Sender:
         while waiting:
             # all are queued before the producer's task wakes, so they share one request per broker
             sent = [(place, *await self._batch(place, queue)) for place, queue in waiting.items()]
-            # an idempotent producer retries forever: treat a round that takes too long as failed
-            async with asyncio.timeout(_ROUND_SECONDS):
+            async with asyncio.timeout(SEND_SECONDS):
                 answers = await asyncio.gather(*(answer for *_, answer in sent), return_exceptions=True)
             for (place, batch, _), answer in zip(sent, answers, strict=True):
                 if isinstance(answer, BaseException):
