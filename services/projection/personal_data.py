@@ -65,6 +65,7 @@ class Keys:
             keys: Mapping[str, Any] = answer.json()["keys"]
         except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
             self._last_failed = True
+            self._token = None  # its file may have been read while it was being written
             raise TransientError(f"personal data keys: {type(error).__name__}") from error
         self._last_failed = False
         return keys
