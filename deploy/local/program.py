@@ -84,7 +84,8 @@ async def stop(process: asyncio.subprocess.Process, how: signal.Signals, seconds
         return
     process.send_signal(how)
     try:
-        await asyncio.wait_for(process.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -86,7 +86,8 @@ class Supervised:
                 await probing
             # a grandchild may hold the pipe open; its later output is not the program's
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reading, 1)
+                async with asyncio.timeout(1):
+                    await reading
             self._count_death()
             self.is_ready.clear()
 

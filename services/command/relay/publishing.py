@@ -106,7 +106,8 @@ class Publisher:
 
     async def _idle(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._wake.wait()
 
     def _chunk(self, rows: Sequence[EventRow]) -> Chunk:
         positions = [row.position for row in rows]
@@ -154,7 +155,8 @@ class Publisher:
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), _TOGETHER_SECONDS)
+            async with asyncio.timeout(_TOGETHER_SECONDS):
+                await self._hurry.wait()
 
     def _count(self, records: list[Record]) -> None:
         self._metrics.batch_size.observe(len(records))

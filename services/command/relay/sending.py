@@ -64,7 +64,8 @@ async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
 
 async def _discard(made: AIOKafkaProducer) -> None:
     try:
-        await asyncio.wait_for(made.stop(), _DISCARD_SECONDS)
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            await made.stop()
     except (TimeoutError, KafkaError):
         # stop() insists on delivering all batches, which we have given up on. Cancel the sender's requests
         # before closing the client: they would wait forever for the metadata of a closed one

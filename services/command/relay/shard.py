@@ -88,7 +88,8 @@ class Shard:
         """Finish what is in flight, for a few seconds at most."""
         if self._publisher is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._publisher.drain(), _DRAIN_SECONDS)
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await self._publisher.drain()
 
     def _note(self, group: BaseExceptionGroup[BaseException]) -> None:
         error: BaseException = group
