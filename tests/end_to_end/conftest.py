@@ -16,6 +16,8 @@ import pytest
 from deploy.local.state import free_ports
 
 ROOT = Path(__file__).parents[2]
+HEALTHY_MS = 2000
+"""The contract's limit for the lag of a healthy system."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,12 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.end_to_end.conftest import System
+from tests.end_to_end.conftest import HEALTHY_MS, System
 from tests.end_to_end.shop import Person, customer, listed, staff
 from tests.servers import eventually
 
 pytestmark = pytest.mark.end_to_end
 
-HEALTHY_MS: Final = 2000
 ROUTES: Final = {
     "/orders/{order}": 200,
     "/orders/{order}?asOfVersion=1": 200,

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.servers.postgres import Postgres
 from deploy.local.state import free_ports
-from tests.end_to_end.conftest import ROOT, System
+from tests.end_to_end.conftest import HEALTHY_MS, ROOT, System
 from tests.end_to_end.shop import customer, listed, staff
 from tests.servers import eventually, started
 
@@ -20,7 +20,6 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.skipif("ENDPOINTS" in os.environ, reason="what ENDPOINTS names was not started by make up"),
 ]
-HEALTHY_MS = 2000
 PROCESSES = ("command", "relay", "projection", "query", "mongodb", "kafka", "postgres")
 
 

@@ -37,5 +37,5 @@ async def test_a_notification_does_not_keep_it_from_ending(ticks: int) -> None:
         await asyncio.sleep(0)
     running.cancel()
     done, _ = await asyncio.wait([running], timeout=2)
-    running.cancel()
+    running.cancel()  # a second time, to leave nothing running after a failure
     assert done
