@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -25,10 +26,20 @@ class GaveUpError(Exception):
     """A program died too often before it was ready."""
 
 
+def show(text: str) -> None:
+    """Write to the terminal or pipe, or nowhere once that is closed: the system must still stop in order."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def say(name: str, line: str) -> None:
     """Write one line of the combined log, with the process that it comes from."""
-    sys.stdout.write(f"{name:<10} | {line}\n")
-    sys.stdout.flush()
+    show(f"{name:<10} | {line}\n")
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from deploy.local.plan import ROOT, Plan, curl_lines
 from deploy.local.program import Program
 from deploy.local.settings import LocalSettings
 from deploy.local.state import port_is_free, remember, write_atomically
-from deploy.local.supervisor import GaveUpError, Supervised, say
+from deploy.local.supervisor import GaveUpError, Supervised, say, show
 
 ENDPOINTS: Final = "endpoints.json"
 LOCK: Final = "lock"
@@ -140,8 +139,7 @@ async def run(settings: LocalSettings) -> int:
         if starting.done():
             starting.result()
             say("make up", f"ready after {time.monotonic() - started:.1f} s")
-            sys.stdout.write(_welcome(plan))
-            sys.stdout.flush()
+            show(_welcome(plan))
             await _first(asking, system.gave_up)
         if system.gave_up.done():
             say("make up", f"giving up: {system.gave_up.result()}")

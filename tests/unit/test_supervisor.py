@@ -113,20 +113,35 @@ async def test_a_death_after_a_steady_run_resets_the_backoff(
     assert naps == [0] * 5 + [0.25, 0.5, 1, 2]
 
 
-@pytest.mark.usefixtures("naps")
-def test_giving_up_is_reported_and_make_up_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def doomed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalSettings:
+    """The settings of a system whose first program always dies."""
+
     async def servers(_: Plan) -> list[Program]:
         return [Life(tmp_path, iter(())).program()]
 
     monkeypatch.setattr(Plan, "servers", servers)
     command_port, query_port = free_ports(2)
-    settings = LocalSettings(
-        local_dir=tmp_path, command_port=command_port, query_port=query_port, detach=False
-    )
-    assert up(settings) == 1
+    return LocalSettings(local_dir=tmp_path, command_port=command_port, query_port=query_port, detach=False)
+
+
+@pytest.mark.usefixtures("naps")
+def test_giving_up_is_reported_and_make_up_fails(
+    tmp_path: Path, doomed: LocalSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert up(doomed) == 1
     output = capsys.readouterr().out
     assert output.count("make up    | web died (status 3); its last lines:\nmake up    |     no luck\n") == 5
     assert "make up    | giving up: web died 5 times before it was ready\n" in output
     assert not (tmp_path / "endpoints.json").exists()
+
+
+@pytest.mark.usefixtures("naps")
+def test_a_closed_terminal_does_not_prevent_an_orderly_stop(
+    doomed: LocalSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed:
+        monkeypatch.setattr("sys.stdout", closed)
+        assert up(doomed) == 1
