@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import json
 import random
+from asyncio import TaskGroup
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from time import monotonic
@@ -62,14 +64,21 @@ class Figures:
             self.delays_ms.append((monotonic() - sent) * 1000)
 
     def table(self) -> Table:
-        """The figures as a table."""
-        table = Table(title="orders, from sending the command to the live message")
-        names = ("placed", "shipped", "cancelled", "refused", "accepted", "visible", "in flight")
-        for name in (*names, "delay p50 ms", "lag ms"):
-            table.add_column(name, justify="right")
-        delay = f"{median(self.delays_ms):.1f}" if self.delays_ms else "?"
-        counts = (self.placed, self.shipped, self.cancelled, self.refused, self.accepted, self.visible)
-        table.add_row(*map(str, counts), str(len(self.waiting)), delay, self.lag_ms)
+        """The figures as a table, narrow enough for any terminal."""
+        table = Table(title="orders, from command to live message", show_header=False)
+        rows = {
+            "placed": self.placed,
+            "shipped": self.shipped,
+            "cancelled": self.cancelled,
+            "refused": self.refused,
+            "accepted": self.accepted,
+            "visible": self.visible,
+            "in flight": len(self.waiting),
+            "delay p50 ms": f"{median(self.delays_ms):.1f}" if self.delays_ms else "?",
+            "lag ms": self.lag_ms,
+        }
+        for name, value in rows.items():
+            table.add_row(name, str(value))
         return table
 
 
@@ -141,6 +150,7 @@ class Shop:
                     order = json.loads(line[5:]).get("order")
                     if order is not None:
                         self.figures.see(order["id"], order["version"])
+        raise httpx.ReadError("the stream has ended")
 
     async def ask_lag(self) -> None:
         """Fetch, once a second, how far behind the documents may be."""
@@ -151,14 +161,19 @@ class Shop:
             await asyncio.sleep(1)
 
 
-async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _every(seconds: float, what: Callable[[], Coroutine[Any, Any, None]], tasks: TaskGroup) -> None:
     """Start `what` at a steady rate, whether or not earlier calls have finished."""
-    async with asyncio.TaskGroup() as running:
-        due = monotonic()
-        while True:
-            running.create_task(what())
-            due += seconds
-            await asyncio.sleep(max(0.0, due - monotonic()))
+    due = monotonic()
+    while True:
+        tasks.create_task(what())
+        due += seconds
+        await asyncio.sleep(max(0.0, due - monotonic()))
+
+
+async def _show(figures: Figures, live: Live) -> None:
+    while True:
+        live.update(figures.table(), refresh=True)
+        await asyncio.sleep(0.25)
 
 
 async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, seconds: float | None) -> None:
@@ -168,26 +183,15 @@ async def demonstrate(endpoints: dict[str, Any], secret: str, rate: float, secon
     ) as http:
         shop = Shop(http, endpoints, secret)
         await shop.open()
-        standing = asyncio.Event()
-        watching = asyncio.create_task(shop.watch(standing))
-        await asyncio.wait({watching, asyncio.create_task(standing.wait())}, return_when="FIRST_COMPLETED")
         with Live(shop.figures.table(), console=Console(), auto_refresh=False) as live:
-
-            async def show() -> None:
-                while True:
-                    live.update(shop.figures.table(), refresh=True)
-                    await asyncio.sleep(0.25)
-
-            jobs = {watching}
-            jobs |= {
-                asyncio.create_task(job) for job in (shop.ask_lag(), show(), _every(1 / rate, shop.order))
-            }
-            done, running = await asyncio.wait(jobs, timeout=seconds, return_when="FIRST_EXCEPTION")
-            for job in running:
-                job.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            for job in done:
-                job.result()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds), TaskGroup() as tasks:
+                    standing = asyncio.Event()
+                    tasks.create_task(shop.watch(standing))
+                    await standing.wait()
+                    tasks.create_task(shop.ask_lag())
+                    tasks.create_task(_show(shop.figures, live))
+                    tasks.create_task(_every(1 / rate, shop.order, tasks))
             live.update(shop.figures.table(), refresh=True)
 
 
@@ -202,12 +206,15 @@ def main() -> None:
     secret = read(folder / "state.json").get("jwtSecret")
     if not endpoints or secret is None:
         raise SystemExit("No system is running: start one with `make up`.")
+    lost = False
     try:
         asyncio.run(demonstrate(endpoints, secret, given.rate, given.seconds))
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:
         pass
-    except httpx.HTTPError as error:
-        raise SystemExit(f"The system does not respond ({type(error).__name__}): is it still up?") from None
+    except* httpx.HTTPError:
+        lost = True  # raised here, an exit status would become part of a group
+    if lost:
+        raise SystemExit("The system does not respond: is it still up?")
 
 
 if __name__ == "__main__":
