@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,9 +56,11 @@ def up(settings: LocalSettings) -> int:
         )
     deadline = time.monotonic() + _START_SECONDS
     welcome = ""
-    while process.poll() is None and not welcome and time.monotonic() < deadline:
-        time.sleep(0.1)
-        _, _, welcome = (folder / _LOG).read_text(errors="replace").partition(WELCOME)
+    # interrupted, it is ended like one that takes too long
+    with suppress(KeyboardInterrupt):
+        while process.poll() is None and not welcome and time.monotonic() < deadline:
+            time.sleep(0.1)
+            _, _, welcome = (folder / _LOG).read_text(errors="replace").partition(WELCOME)
     if welcome:
         print(f"{WELCOME}{welcome}")
         print(f"running in the background; log: {folder / _LOG}, endpoints: {folder / ENDPOINTS}")

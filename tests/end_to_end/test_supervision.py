@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -114,6 +116,29 @@ def test_a_second_start_on_the_same_data_is_refused(system: System) -> None:
     )
     assert ended.returncode != 0
     assert "it is already running" in ended.stdout + ended.stderr
+
+
+def test_an_interrupted_start_in_the_background_leaves_nothing_running(tmp_path: Path) -> None:
+    command_port, query_port = free_ports(2)
+    ports = {"COMMAND_PORT": str(command_port), "QUERY_PORT": str(query_port)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "deploy.local", "up"],
+        cwd=ROOT,
+        env=environment(tmp_path, DETACH="1", **ports),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as starting:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "state.json").exists():
+            assert time.monotonic() < deadline, "the start did not begin"
+            time.sleep(0.05)
+        starting.send_signal(signal.SIGINT)
+        output, _ = starting.communicate(timeout=60)
+    assert starting.returncode == 1
+    assert "Traceback" not in output
+    assert "stopped; the data is kept for the next start" in output
 
 
 def test_files_with_tokens_are_readable_only_by_their_owner(system: System) -> None:
