@@ -98,7 +98,13 @@ def clean(settings: LocalSettings) -> int:
     elsewhere = folder / "postgres" / "elsewhere"
     if elsewhere.is_symlink():
         shutil.rmtree(elsewhere.resolve(), ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        print(f"not everything could be deleted: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

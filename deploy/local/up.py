@@ -6,12 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from deploy.local.plan import ROOT, Plan, curl_lines
 from deploy.local.program import Program
+from deploy.local.servers.jars import JarMismatchError
 from deploy.local.settings import LocalSettings
 from deploy.local.state import port_is_free, remember, write_atomically
 from deploy.local.supervisor import GaveUpError, Supervised, say, show
@@ -39,7 +39,11 @@ class System:
 
     async def start(self) -> None:
         """Start servers, jobs and services; returns when all are ready and endpoints.json is written."""
-        await self._launch(await self.plan.servers())
+        try:
+            servers = await self.plan.servers()
+        except (OSError, RuntimeError, JarMismatchError) as error:
+            raise CannotStartError(f"the servers cannot be prepared: {error}") from error
+        await self._launch(servers)
         for job in self.plan.jobs():
             await self._job(job)
         await self._launch(self.plan.services())
@@ -150,8 +154,7 @@ async def run(settings: LocalSettings) -> int:
     finally:
         for task in (starting, asking):
             task.cancel()
-            with suppress(asyncio.CancelledError, CannotStartError):
-                await task
+        await asyncio.gather(starting, asking, return_exceptions=True)
         say("make up", "stopping")
         await system.stop()
         say("make up", "stopped; the data is kept for the next start")

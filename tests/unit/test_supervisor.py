@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import supervisor
-from deploy.local.__main__ import up
+from deploy.local.__main__ import clean, up
 from deploy.local.plan import Plan
 from deploy.local.program import Program, RemainsError
 from deploy.local.settings import LocalSettings
@@ -145,3 +145,31 @@ def test_a_closed_terminal_does_not_prevent_an_orderly_stop(
     with open(writing, "w") as closed:
         monkeypatch.setattr("sys.stdout", closed)
         assert up(doomed) == 1
+
+
+def test_a_server_that_cannot_be_prepared_is_reported_in_one_line(
+    doomed: LocalSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def offline(_: Plan) -> list[Program]:
+        raise ConnectionError("the network is unreachable")
+
+    monkeypatch.setattr(Plan, "servers", offline)
+    assert up(doomed) == 1
+    assert capsys.readouterr().out == (
+        "make up    | the servers cannot be prepared: the network is unreachable\n"
+        "make up    | stopping\n"
+        "make up    | stopped; the data is kept for the next start\n"
+    )
+
+
+def test_data_that_could_not_be_deleted_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "elsewhere" / "state.json"
+    held.parent.mkdir()
+    held.touch()
+    link = tmp_path / "local"
+    link.symlink_to(held.parent)
+    assert clean(LocalSettings(local_dir=link)) == 1
+    assert "not everything could be deleted" in capsys.readouterr().err
+    assert held.exists()
