@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 import pytest_asyncio
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from pydantic import SecretStr
 
+from deploy.local.state import free_ports
 from services.command.relay.cluster import answered
 from services.command.relay.connecting import connect
 from services.command.relay.locks import Gate
@@ -130,9 +132,17 @@ async def test_republishing_retries_streams_that_were_set_aside(
     await store(postgres_url, [("orders/big", 1)])
     await store(postgres_url, [("orders/big", 2)], reason="x" * 1_100_000)
     await store(postgres_url, [("orders/big", 3)])
-    async with relay(postgres_url, brokers, tmp_path / "relay.log") as running:
+    port = free_ports(1)[0]
+
+    async def set_aside() -> bool:
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{port}/metrics")
+        return "relay_streams_set_aside 1.0" in answer.text
+
+    async with relay(postgres_url, brokers, tmp_path / "relay.log", PORT=str(port)) as running:
         await running.says("event 2 of orders/big")
         await published(postgres_url)
+        await eventually(set_aside, "the stream is reported")
         larger = ConfigEntry("max.message.bytes", "3000000", incremental_operation=AlterConfigOpType.SET)
         changed = ConfigResource(ResourceType.TOPIC, "orders", incremental_configs=[larger])
         admin = cluster(brokers).admin  # kept, because its futures die with it
@@ -142,6 +152,7 @@ async def test_republishing_retries_streams_that_were_set_aside(
         await published(postgres_url)
         await store(postgres_url, [("orders/big", 4)])
         await published(postgres_url)
+        assert not await set_aside()
     assert first_sights(await read(brokers)) == {"orders/big": [1, 2, 3, 4]}
 
 

@@ -158,8 +158,7 @@ class Shard:
         async with await connect(self._url) as reading:
             incarnations = await self._topics(reading)
             outbox = Outbox(reading, session, shards, number)
-            await outbox.load_set_aside()
-            self._metrics.streams_set_aside.set(len(outbox.set_aside))
+            await self._load_set_aside(outbox)
             async with producer(self._settings) as made:
                 encoder = Encoder(
                     self._settings.schema_base, incarnations.partitions, incarnations.ids, traced=True
@@ -167,7 +166,7 @@ class Shard:
                 sender = Sender(made, self._limits)
 
                 async def regained() -> None:
-                    await outbox.load_set_aside()
+                    await self._load_set_aside(outbox)
                     found = await self._topics(reading)
                     if (found.ids, found.complete) != (incarnations.ids, incarnations.complete):
                         raise TopicRemadeError("topics were emptied and refilled")
@@ -178,6 +177,10 @@ class Shard:
                     shards=shards, shard=number,
                 )  # fmt: skip
                 await self._work(publisher, beats, outbox)
+
+    async def _load_set_aside(self, outbox: Outbox) -> None:
+        await outbox.load_set_aside()
+        self._metrics.streams_set_aside.set(len(outbox.set_aside))
 
     async def _topics(self, connection: Connection) -> Incarnations:
         if HEARTBEATS not in await self._cluster.describe([HEARTBEATS]):
