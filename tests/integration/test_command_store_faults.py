@@ -9,9 +9,12 @@ from uuid import uuid4
 import orjson
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 
+from deploy.local.state import free_ports
 from services.command.store.commands import Idempotency
 from services.command.store.errors import StoreUnavailableError
+from services.command.store.event_store import EventStore
 from services.command.store.migrate import migrate
 from tests.integration.test_command_store import (
     erase,
@@ -53,6 +56,20 @@ async def test_a_database_without_the_latest_migration_counts_as_unavailable(pos
                 await asked
         with pytest.raises(StoreUnavailableError):
             await store.personal_data_keys(["ada"])
+
+
+async def test_the_metric_counts_the_commands_that_wait_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.command.store.event_store._DRAIN_SECONDS", 0.1)
+    registry = CollectorRegistry()
+    async with EventStore(f"postgresql://127.0.0.1:{free_ports(1)[0]}/none", registry) as store:
+        sent = [asyncio.create_task(store.execute(offer(name))) for name in ("lamp", "desk", "rug")]
+        await asyncio.sleep(0)
+        assert registry.get_sample_value("command_waiting") == 3
+        for each in sent:
+            each.cancel()
+        await asyncio.wait(sent)
 
 
 @pytest.mark.skipif(IN_CONTAINERS, reason="freezes local processes")

@@ -59,6 +59,7 @@ class EventStore:
         self._metrics = StoreMetrics(registry)
         self._clock = clock
         self._queue = CommandQueue()
+        self._metrics.waiting.set_function(self._queue.__len__)
         self._deadlines = Deadlines()
         self._known = FactCache()
         self._announcer = Announcer(url)

@@ -82,7 +82,6 @@ class BatchWriter:
         backend = backend_of(connection)
         while True:
             batch = await self._queue.take(BATCH)
-            self._metrics.waiting.set(len(self._queue))
             try:
                 async with asyncio.timeout(_BATCH_SECONDS):
                     left = await executor.run(batch)
