@@ -1,6 +1,8 @@
 """Reading in a consumer group, from the first record to the last commit."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,11 +11,12 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import CorruptRecordException, KafkaConnectionError
 from aiokafka.structs import TopicPartition
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
+from deploy.local.state import free_ports
 from services.projection.faults import FencedError
 from services.projection.kafka import consuming
 from services.projection.kafka.broker import new_broker
@@ -228,3 +231,14 @@ async def test_stopping_does_not_wait_for_a_commit_that_is_never_answered(
             await group.send(b"1")
             await group.kept.kept(ORDERS_0, [b"1"])
     assert asked.is_set()
+
+
+async def test_a_consumer_that_cannot_start_is_closed() -> None:
+    nowhere = Group(f"127.0.0.1:{free_ports(1)[0]}")
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(KafkaConnectionError):
+            async with nowhere.consuming(nowhere.broker):
+                pytest.fail("there is no broker")
+        gc.collect()
+    assert [str(each.message) for each in left_open if "AIOKafkaConsumer" in str(each.message)] == []

@@ -81,7 +81,11 @@ class Consuming(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
         return frozenset(self._partitions)
 
     async def __aenter__(self) -> Self:
-        await self._broker.start()
+        try:
+            await self._broker.start()
+        except BaseException:
+            await self._broker.stop()
+            raise
         self._background = [
             asyncio.create_task(self._commit(), name="group offsets"),
             asyncio.create_task(self._watch_incarnations(), name="incarnations"),
