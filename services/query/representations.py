@@ -4,13 +4,9 @@ from datetime import datetime
 from typing import Any
 
 from services.query.documents.shapes import CustomerSummary, DailySales, HistoryEntry, Order, Product
+from shared.times import rfc3339
 
 Json = dict[str, Any]
-
-
-def _time(moment: datetime) -> str:
-    # all times here are in UTC already; five times as fast as shared.times, on the hottest path
-    return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def order_json(order: Order) -> Json:
@@ -31,16 +27,16 @@ def order_json(order: Order) -> Json:
         ],
         "total": str(order.total),
         "status": order.status,
-        "createdAt": _time(order.created_at),
-        "updatedAt": _time(order.updated_at),
+        "createdAt": rfc3339(order.created_at),
+        "updatedAt": rfc3339(order.updated_at),
         "version": order.version,
     }
     if order.shipped_at is not None:
-        fields["shippedAt"] = _time(order.shipped_at)
+        fields["shippedAt"] = rfc3339(order.shipped_at)
     if order.tracking_number is not None:
         fields["trackingNumber"] = order.tracking_number
     if order.cancelled_at is not None:
-        fields["cancelledAt"] = _time(order.cancelled_at)
+        fields["cancelledAt"] = rfc3339(order.cancelled_at)
     if order.cancellation_reason is not None:
         fields["cancellationReason"] = order.cancellation_reason
     return fields
@@ -51,7 +47,7 @@ def history_json(entry: HistoryEntry) -> Json:
     return {
         "version": entry.version,
         "type": entry.type,
-        "occurredAt": _time(entry.occurred_at),
+        "occurredAt": rfc3339(entry.occurred_at),
         "actor": entry.actor,
         "traceparent": entry.traceparent,
         "data": entry.data,
@@ -63,13 +59,13 @@ def timeline_json(entry: HistoryEntry) -> Json:
     return {
         "version": entry.version,
         "type": entry.type,
-        "receivedAt": _time(entry.received_at),
-        "committedAt": _time(entry.committed_at),
-        "publishedAt": _time(entry.published_at),
+        "receivedAt": rfc3339(entry.received_at),
+        "committedAt": rfc3339(entry.committed_at),
+        "publishedAt": rfc3339(entry.published_at),
         "topic": entry.topic,
         "partition": entry.partition,
         "offset": entry.offset,
-        "projectedAt": _time(entry.projected_at),
+        "projectedAt": rfc3339(entry.projected_at),
         "traceparent": entry.traceparent,
         "hopsMs": {
             "commit": _ms(entry.received_at, entry.committed_at),
@@ -95,7 +91,7 @@ def summary_json(summary: CustomerSummary) -> Json:
         "shippedCount": summary.shipped_count,
         "cancelledCount": summary.cancelled_count,
         "lifetimeValue": str(summary.lifetime_value),
-        "lastOrderAt": None if last is None else _time(last),
+        "lastOrderAt": None if last is None else rfc3339(last),
         "version": summary.version,
     }
 
