@@ -31,7 +31,6 @@ __all__ = [
     "Operations",
     "Readiness",
     "RequestMetrics",
-    "collect_seldom",
     "configure_logging",
     "configure_tracing",
     "name_route",
