@@ -22,7 +22,10 @@ def _parser() -> argparse.ArgumentParser:
         "rebuild", help="fill a new generation, compare it with the live one and switch to it"
     )
     rebuild.add_argument(
-        "read_model", nargs="?", choices=READ_MODELS, help="the only read model that may differ"
+        "read_model",
+        nargs="?",
+        choices=READ_MODELS,
+        help="with --accept: the only read model that may differ",
     )
     rebuild.add_argument("--accept", action="store_true", help="switch even if documents differ")
     rebuild.add_argument("--discard", action="store_true", help="drop what an unfinished rebuild left behind")

@@ -71,17 +71,16 @@ class Fold:
     def _mark(self, subject: str) -> Parked | None:
         return self.marks.get(subject) or self.known.get(subject)
 
-    def _apply(self, record: Record, incoming: Incoming[Any]) -> bool:
+    def _apply(self, record: Record, incoming: Incoming[Any]) -> None:
         try:
             self.projection.apply(incoming)
         except Exception as error:  # whatever the cause, this event cannot be used
             self._park(record, incoming.version, why(error))
-            return False
+            return
         self.applied += 1
         mark = self._mark(incoming.subject)
         if mark is not None and mark.open and mark.hole:
             self._resume(incoming.subject, mark)
-        return True
 
     def _after_hole(self, record: Record, version: int, mark: Parked) -> None:
         if version <= mark.last_version:

@@ -50,7 +50,7 @@ class Subscription:
         self.ended: Ended | None = None
 
     def offer(self, message: Message) -> None:
-        """Queue the message if it is filters."""
+        """Queue the message if the stream wants it."""
         if self.ended or message.event.position <= self.after or not self.filters.matches(message.event):
             return
         if len(self._waiting) >= MOST_WHILE_STUCK and self._is_full():
