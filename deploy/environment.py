@@ -1,4 +1,4 @@
-"""`make env`: write random secrets for `docker compose` to `.env`; existing values are kept.
+"""`make env`: write random secrets for `docker compose` to `.env`; existing values and comments are kept.
 
 It also creates a certificate for the brokers. The CA certificate that clients need, which is not secret, goes
 to `.certificates`.
@@ -6,6 +6,7 @@ to `.certificates`.
 
 import os
 import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,15 @@ def certified(given: dict[str, str], authority: Path) -> dict[str, str]:
     return given | dict(zip(names, lines, strict=True))
 
 
+def merged(lines: Iterable[str], values: Mapping[str, str]) -> Iterator[str]:
+    """The lines with these values, then what they lack; comments stay where they are."""
+    missing = dict(values)
+    for line in lines:
+        name = line.partition("=")[0]
+        yield f"{name}={missing.pop(name)}" if name in missing else line
+    yield from (f"{name}={value}" for name, value in missing.items())
+
+
 def main() -> None:
     """Write the files; the secrets are readable only by their owner."""
     lines = PATH.read_text().splitlines() if PATH.exists() else []
@@ -57,7 +67,7 @@ def main() -> None:
     values = certified(values, AUTHORITY)
     fresh = PATH.with_name(".env.new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
+        file.writelines(f"{line}\n" for line in merged(lines, values))
     fresh.replace(PATH)
     print(f"{PATH.name} contains {len(values)} values")
 

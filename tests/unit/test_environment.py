@@ -62,6 +62,17 @@ def test_the_file_is_private_and_sets_every_variable_that_compose_requires(
     assert asked == {line.partition("=")[0] for line in written.splitlines()}
 
 
+def test_the_users_own_lines_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "PATH", tmp_path / ".env")
+    monkeypatch.setattr(environment, "AUTHORITY", tmp_path / ".certificates" / "kafka-ca.pem")
+    (tmp_path / ".env").write_text("# behind the proxy\nCOMMAND_PORT=9001\n\nJWT_SECRET=a=b\n")
+    environment.main()
+    written = (tmp_path / ".env").read_text()
+    assert written.startswith("# behind the proxy\nCOMMAND_PORT=9001\n\nJWT_SECRET=a=b\nPOSTGRES_PASSWORD=")
+    environment.main()
+    assert (tmp_path / ".env").read_text() == written
+
+
 def test_git_ignores_the_secrets() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git repository")
