@@ -1,13 +1,26 @@
 """Which requests pages of other origins may make. https://fetch.spec.whatwg.org/#http-cors-protocol"""
 
-from typing import Final
+from typing import Annotated, Any, Final
 
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from shared.problems import Kind, Problem
+
+
+def _comma_list(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part for part in (item.strip().rstrip("/") for item in value.split(",")) if part)
+
+
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_comma_list)]
+"""The setting CORS_ORIGINS: separated by commas; `*` for all."""
 
 NOT_ALLOWED: Final = Kind(400, "cors-not-allowed", "Cross-origin request not allowed")
 

@@ -1,21 +1,20 @@
 """Settings from the environment. Each process reads only what it needs."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, model_validator
 from pydantic_core import Url
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.auth import AuthSettings
-from shared.telemetry import LogFormat, LogLevel
+from shared.cors import Origins
+from shared.settings import ProcessSettings
 from shared.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 picks a free one."""
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")]
 
 
 def _postgres(url: SecretStr) -> SecretStr:
@@ -38,20 +37,6 @@ UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 UserPassword = Annotated[SecretStr, Field(min_length=16)]
 Role = Literal["relay", "republish", "projection", "subscriber"]
 """What a Kafka user is for: one of our processes, or another team that reads the events."""
-
-
-class ProcessSettings(BaseSettings):
-    """The settings of every process: LOG_LEVEL, LOG_FORMAT."""
-
-    model_config = SettingsConfigDict(env_ignore_empty=True)
-
-    log_level: LogLevel = "info"
-    log_format: LogFormat = "text"
-
-    @field_validator("log_level", "log_format", mode="before")
-    @classmethod
-    def _any_case(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
 
 class ServingSettings(ProcessSettings):
@@ -99,15 +84,8 @@ class SchemaSettings(ProcessSettings):
 class ApiSettings(AuthSettings, ServingSettings, StoreSettings, SchemaSettings):
     """The command API. COMMAND_WRITERS is the number of connections that group commands into commits."""
 
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode] = ()
+    cors_origins: Origins = ()
     command_writers: Annotated[int, Field(ge=1, le=32)] = 2
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _comma_list(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(part for part in (item.strip().rstrip("/") for item in value.split(",")) if part)
 
 
 class RelaySettings(ServingSettings, StoreSettings, KafkaSettings, SchemaSettings):
@@ -133,4 +111,4 @@ class TopicsSettings(KafkaSettings, StoreSettings):
     topic_replicas: Annotated[int, Field(ge=1, le=100)] | None = None
     topic_min_insync_replicas: Annotated[int, Field(ge=1, le=100)] | None = None
     kafka_users: dict[UserName, Role] | None = None
-    kafka_user_passwords: dict[UserName, UserPassword] = {}
+    kafka_user_passwords: dict[UserName, UserPassword] = Field(default_factory=dict)

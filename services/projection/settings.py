@@ -1,13 +1,12 @@
 """The service's settings, read from the environment."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, UrlConstraints, model_validator
 from pydantic_core import Url
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.telemetry import LogFormat, LogLevel
+from shared.settings import ProcessSettings
 
 
 def _mongodb(url: SecretStr) -> SecretStr:
@@ -16,17 +15,13 @@ def _mongodb(url: SecretStr) -> SecretStr:
     return url
 
 
-class ProjectionSettings(BaseSettings):
-    """LOG_LEVEL, LOG_FORMAT, HOST, PORT, MONGODB_URL, MONGODB_DATABASE, KAFKA_*, PERSONAL_DATA_*.
+class ProjectionSettings(ProcessSettings):
+    """HOST, PORT, MONGODB_URL, MONGODB_DATABASE, KAFKA_*, PERSONAL_DATA_*.
 
     The token for personal data keys is PERSONAL_DATA_TOKEN or the content of PERSONAL_DATA_TOKEN_FILE, which
     takes precedence and is read again when the token is rejected.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True)
-
-    log_level: LogLevel = "info"
-    log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8004
     """0 picks a free port."""
@@ -43,11 +38,6 @@ class ProjectionSettings(BaseSettings):
     ]
     personal_data_token: SecretStr | None = None
     personal_data_token_file: Path | None = None
-
-    @field_validator("log_level", "log_format", mode="before")
-    @classmethod
-    def _any_case(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _some_token(self) -> "ProjectionSettings":
