@@ -128,9 +128,8 @@ async def consume(servers: str, state: State, *, once: bool) -> None:
             consumer.seek(place, state.offsets[place.topic].get(str(place.partition), 0))
         while True:
             batches = await consumer.getmany(timeout_ms=500)
-            for place, records in batches.items():
-                await take(consumer, state, place, records)
             if batches:
+                await take(consumer, state, [record for records in batches.values() for record in records])
                 state.save()
                 await show(state)
             elif once and await at_end(consumer, places):
@@ -138,17 +137,15 @@ async def consume(servers: str, state: State, *, once: bool) -> None:
 
 
 async def take(
-    consumer: AIOKafkaConsumer,
-    state: State,
-    place: TopicPartition,
-    records: "list[ConsumerRecord[bytes, bytes]]",
+    consumer: AIOKafkaConsumer, state: State, records: "list[ConsumerRecord[bytes, bytes]]"
 ) -> None:
-    """Apply a partition's records, or start its topic over; repeats are dropped by version."""
+    """Apply records, or start their topic over if it was re-created; repeats are dropped by version."""
+    anew = {record.topic for record in records if state.begins_anew(record)}
+    if anew:
+        await consumer.seek_to_beginning(*(place for place in consumer.assignment() if place.topic in anew))
     for record in records:
-        if state.begins_anew(record):
-            await consumer.seek_to_beginning(*(p for p in consumer.assignment() if p.topic == place.topic))
-            return
-        state.apply(record)
+        if record.topic not in anew:  # the others are from the middle of a topic that is started over
+            state.apply(record)
 
 
 async def at_end(consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:

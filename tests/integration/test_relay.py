@@ -165,6 +165,15 @@ async def test_repeating_the_topics_job_changes_nothing(postgres_url: str, broke
     assert seen[0] == seen[1]
 
 
+async def test_the_topics_job_waits_for_a_broker_that_has_just_started(
+    postgres_url: str, brokers: str, kafka: Server
+) -> None:
+    """It answers at once, but knows the leaders of its partitions only a moment later."""
+    await kafka.stop()
+    await kafka.start()
+    await prepare(TopicsSettings(postgres_url=SecretStr(postgres_url), kafka_bootstrap_servers=brokers))
+
+
 async def test_a_killed_relay_loses_nothing_and_keeps_the_order(
     postgres_url: str, brokers: str, tmp_path: Path
 ) -> None:

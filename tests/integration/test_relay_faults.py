@@ -1,6 +1,7 @@
 """Faults of the relay: its servers unavailable, its process killed or frozen, its topics emptied."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 
 import psycopg
@@ -18,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.state import free_ports
 from services.command.relay.partitions import partition_of
+from services.command.relay.sending import producer
+from services.command.settings import KafkaSettings
 from shared.topics import DEFAULT_PARTITIONS
 from tests.relaying import (
     ROOT,
@@ -206,6 +210,30 @@ async def test_a_broker_frozen_with_batches_in_flight_receives_them_in_order(
             kafka.thaw()
         await published(postgres_url, 40)
     assert first_sights(await read(brokers)) == {f"orders/s{n}": list(range(1, 12)) for n in range(500)}
+
+
+async def discard_in_vain(kafka: Server) -> None:
+    """Discard a producer with a batch in flight and one behind it, which a frozen broker never answers."""
+    async with producer(KafkaSettings(kafka_bootstrap_servers=kafka.url)) as made:
+        await made.send_and_wait("orders", b"", partition=0)
+        kafka.freeze()
+        for _ in range(2):
+            batch = made.create_batch()
+            batch.append(timestamp=None, key=None, value=b"")
+            answer = await made.send_batch(batch, "orders", partition=0)
+            answer.add_done_callback(lambda done: done.exception())
+
+
+@pytest.mark.usefixtures("brokers")
+async def test_a_discarded_producer_logs_no_errors_about_its_unsent_batches(kafka: Server) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    try:
+        await discard_in_vain(kafka)
+    finally:
+        kafka.thaw()
+    gc.collect()
+    assert reported == []
 
 
 async def test_an_outage_of_postgres_is_reported_and_survived(

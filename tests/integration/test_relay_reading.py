@@ -111,3 +111,19 @@ async def test_a_large_outbox_is_counted_up_to_a_limit_but_its_age_is_exact(post
         await connection.execute("DELETE FROM outbox WHERE position > 3")
         assert (await Outbox(reading, connection, 1, 0).depth())[0] == 3
         assert (await Outbox(reading, connection, 2, 0).depth())[0] == 1
+
+
+async def test_a_plan_made_for_an_empty_outbox_deletes_without_scanning_a_full_one(postgres_url: str) -> None:
+    async with await connect(postgres_url, mortal=True) as session, await connect(postgres_url) as other:
+        outbox = Outbox(other, session, 1, 0)
+        for position in range(20):  # until the session keeps one plan for all later deletions
+            await outbox.delete([position])
+        await crowded(postgres_url, 5_000)
+        await outbox.delete(range(1, 2_001))
+        # a session reports its statistics when it is asked to, and idle
+        await session.execute("SELECT pg_stat_force_next_flush()")
+        scanned = await (
+            await other.execute("SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'outbox'")
+        ).fetchone()
+        left = await (await other.execute("SELECT count(*) FROM outbox")).fetchone()
+    assert (scanned, left) == ((0,), (3_001,))

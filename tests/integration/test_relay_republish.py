@@ -193,3 +193,26 @@ async def test_an_interrupted_job_reports_it_in_one_line(postgres_url: str, brok
     assert job.returncode == 130
     assert output.decode().endswith("interrupted; run it again\n")
     assert "Traceback" not in output.decode()
+
+
+async def test_of_two_jobs_at_once_only_one_refills_a_recreated_topic(
+    postgres_url: str, brokers: str
+) -> None:
+    await store(postgres_url, counted(1000, 3))
+    async with (
+        await connect(postgres_url) as session,
+        await connect(postgres_url) as calling,
+    ):
+        await calling.execute("DELETE FROM outbox")
+        async with Gate(session, calling):
+            jobs = [await started(postgres_url, brokers) for _ in range(2)]
+
+            async def both_wait() -> bool:
+                locks = await calling.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                return await locks.fetchone() == (2,)
+
+            await eventually(both_wait, "both jobs wait for the gate", 30)
+        said = [(await job.communicate())[0].decode() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], said
+    assert "emptying" not in "".join(said)
+    assert first_sights(await read(brokers)) == {f"orders/s{n}": [1, 2, 3] for n in range(1000)}

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from pydantic import ValidationError
 
 from services.command.relay import cluster
@@ -85,3 +86,22 @@ async def test_unanswered_requests_time_out(settings: KafkaSettings, monkeypatch
         await asked.end_offsets({"orders": 1})
     with pytest.raises(cluster.ClusterUnavailableError):
         await cluster.answered(silent["b"])
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    ],
+)
+async def test_a_broker_that_has_just_started_counts_as_away(code: int) -> None:
+    """The last was seen by the topics job right after a restart of the broker."""
+    answer: Future[object] = Future()
+    answer.set_exception(KafkaException(KafkaError(code)))
+    with pytest.raises(cluster.ClusterUnavailableError, match="a partition has no leader"):
+        await cluster.answered(answer)

@@ -26,6 +26,15 @@ _AWAY: Final = {
     KafkaError._TRANSPORT,
     KafkaError.REQUEST_TIMED_OUT,
 }
+_LEADERLESS: Final = {
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+}
+"""A partition is new, or its broker has just started or stopped: it will have a leader in a moment."""
 _REFUSALS: Final = ("SASL", "SSL handshake failed")
 
 
@@ -53,7 +62,7 @@ _librdkafka.addFilter(_News())
 
 
 class ClusterUnavailableError(Exception):
-    """No broker answers."""
+    """No broker answers, or none leads a partition."""
 
 
 class TopicMissingError(Exception):
@@ -172,4 +181,6 @@ def _translated() -> Generator[None, None, None]:
             raise TopicMissingError(reason.str()) from None
         if reason.code() in _AWAY:
             raise ClusterUnavailableError("no broker answers") from None
+        if reason.code() in _LEADERLESS:
+            raise ClusterUnavailableError("a partition has no leader") from None
         raise

@@ -11,11 +11,13 @@ IDLE_SECONDS: Final = 4
 that try every quarter, the successor of a frozen process is publishing within five seconds."""
 
 
-# Reads are in order of positions, a little at a time. The outbox can be empty one moment and huge the next:
-# the planner's statistics are useless, and it would read and sort the whole outbox for each chunk.
-_READING: Final = "-c statement_timeout=30s -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"
+# Reads are in order of positions, a little at a time, and deletions name their positions. The outbox can be
+# empty one moment and huge the next: the planner's statistics, and plans kept from before, are useless. It
+# would read, and sort, the whole outbox for each chunk.
+_BY_POSITION: Final = "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off"
+_READING: Final = f"{_BY_POSITION} -c statement_timeout=30s"
 # Waiting for a lock is unbounded: a republish may hold it for as long as it takes.
-_MORTAL: Final = f"-c statement_timeout=0 -c idle_session_timeout={IDLE_SECONDS}s"
+_MORTAL: Final = f"{_BY_POSITION} -c statement_timeout=0 -c idle_session_timeout={IDLE_SECONDS}s"
 
 
 async def connect(url: str, *, mortal: bool = False) -> Connection:

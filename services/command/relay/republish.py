@@ -68,9 +68,8 @@ class Republish:
             async with self._gate:
                 await self._session.execute(sql("retry_set_aside"), {"topics": list(topics)})
             await self._writer.see_topics(self._cluster)
-            known = self._writer.incarnations
             # part of its history is not enough to refill a topic
-            empty = [] if after else [topic for topic in topics if not known[topic].complete]
+            empty = [] if after else self._incomplete(topics)
             whole = [topic for topic in topics if topic not in empty]
             with self._progress:
                 if empty:
@@ -80,8 +79,16 @@ class Republish:
         finally:
             await self._writer.close()
 
+    def _incomplete(self, topics: Sequence[str]) -> list[str]:
+        return [topic for topic in topics if not self._writer.incarnations[topic].complete]
+
     async def _refill(self, topics: Sequence[str]) -> None:
         async with self._gate:
+            # another run may have refilled them while this one waited
+            await self._writer.see_topics(self._cluster)
+            topics = self._incomplete(topics)
+            if not topics:
+                return
             history = History(self._reading, topics, 0)
             # measured before anything is deleted: if it fails, nothing is lost
             task = self._progress.add_task(f"refilling {', '.join(topics)}", total=await history.measure())

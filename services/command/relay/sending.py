@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable
+from itertools import chain
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -69,12 +70,19 @@ async def _discard(made: AIOKafkaProducer) -> None:
     except (TimeoutError, KafkaError):
         # stop() insists on delivering all batches, which we have given up on. Cancel the sender's requests
         # before closing the client: they would wait forever for the metadata of a closed one
-        made._message_accumulator.fail_all(ProducerClosed())
+        _fail_unsent(made)
         tasks = _tasks_of(made._sender)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await made.client.close()
+
+
+def _fail_unsent(made: AIOKafkaProducer) -> None:
+    unsent = made._message_accumulator
+    unsent.fail_all(ProducerClosed())
+    for batch in chain(unsent._pending_batches, *unsent._batches.values()):
+        batch._drain_waiter.exception()  # nothing awaits it: mark it as retrieved
 
 
 def _tasks_of(owner: object) -> list["asyncio.Task[Any]"]:

@@ -33,9 +33,6 @@ from shared.topics import HEARTBEATS, Topic, all_topics
 
 _SEGMENT_MS: Final = 600_000
 _AS_THE_BROKERS_ARE_SET_UP: Final = -1
-_NO_LEADER_YET: Final = frozenset(
-    {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.BROKER_NOT_AVAILABLE}
-)
 _VISIBLE_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
@@ -163,13 +160,8 @@ async def prepare(settings: TopicsSettings) -> None:
                 await observe(connection, cluster)
                 break
             except (TopicMissingError, ClusterUnavailableError) as error:
-                why = str(error)  # not every broker knows the new topics yet
-            except KafkaException as error:
-                # new partitions may have no leader for a moment
-                if error.args[0].code() not in _NO_LEADER_YET:
-                    raise
-                why = error.args[0].name()
-            _log.info("waiting for the new topics: %s", why)
+                # not every broker knows the new topics yet, or leads its partitions
+                _log.info("waiting for the topics: %s", error)
             await asyncio.sleep(0.1)
 
 
