@@ -1,7 +1,9 @@
 """Live streams that resume after an old message."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -158,6 +160,18 @@ async def test_a_stream_that_is_catching_up_sends_keepalives(
                 pass
     assert not isinstance(messages, Beginning)
     assert len(messages) == 1
+
+
+async def test_a_stream_that_has_ended_is_freed_without_garbage_collection(streams: LiveStreams) -> None:
+    gc.disable()
+    try:
+        async with streams.open(ADAS, None) as stream, aclosing(stream.parts()) as parts:
+            assert isinstance(await anext(parts), Beginning)
+        ended = weakref.ref(stream)
+        del stream, parts
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_reader_stuck_in_old_messages_is_cut_off(
