@@ -33,7 +33,7 @@ class OrderQueries:
 
     async def one(self, request: QueryRequest) -> Representation:
         """An order, current or past."""
-        order_id = request.path["orderId"]
+        order_id = request.identifier("orderId")
         if not request.scope["query_string"]:
             return represented(await self._now(request.caller, order_id))
         given = request.parameters
@@ -116,7 +116,7 @@ class OrderQueries:
 
     async def _entries(self, request: QueryRequest) -> list[HistoryEntry]:
         request.parameters.raise_if_invalid()
-        entries = await self._history.entries(request.path["orderId"])
+        entries = await self._history.entries(request.identifier("orderId"))
         _require_owner(request.caller, entries[0].customer_id if entries else None)
         return entries
 
