@@ -1,7 +1,7 @@
 """Orders over HTTP."""
 
-from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from services.query.arrivals import Arrivals, Kind
 from services.query.documents.feed import FeedEvent
@@ -19,7 +19,7 @@ from services.query.representations import history_json, order_json, timeline_js
 from shared.auth import STAFF, Principal
 from shared.problems import Problem
 
-_REMEMBERED: Final = 16_384
+_represented: Final[WeakKeyDictionary[Order, Representation]] = WeakKeyDictionary()
 
 
 class OrderQueries:
@@ -121,10 +121,12 @@ class OrderQueries:
         return entries
 
 
-@lru_cache(_REMEMBERED)
 def represented(order: Order) -> Representation:
     """The order as it is sent; built once per object, which stays the same while the order does."""
-    return representation(order_json(order))
+    known = _represented.get(order)
+    if known is None:
+        known = _represented[order] = representation(order_json(order))
+    return known
 
 
 def may_see(caller: Principal, order: Order) -> bool:
