@@ -93,14 +93,19 @@ class Authenticator:
         principal = self._known.get(value)
         if principal is not None and principal.expires_at + SKEW_SECONDS > self._clock():
             return principal
-        scheme, _, token = value.partition(b" ")
-        if scheme.lower() != b"bearer" or not token.strip():
+        scheme, _, rest = value.partition(b" ")
+        token = rest.strip()
+        if scheme.lower() != b"bearer" or not token:
             _refuse("the Authorization header holds no bearer token", _CHALLENGE)
-        principal = await self.authenticate_token(token.strip())
+        principal = await self.authenticate_token(token)
+        if token == rest:  # padded in ever other ways, one token would fill the cache
+            self._remember(value, principal)
+        return principal
+
+    def _remember(self, value: bytes, principal: Principal) -> None:
         if len(self._known) >= _CACHED_TOKENS:
             self._known.clear()
         self._known[value] = principal
-        return principal
 
     async def authenticate_token(self, token: bytes) -> Principal:
         """The principal of a bare token (a WebSocket subprotocol); raises as `authenticate` does."""

@@ -58,6 +58,10 @@ class GatheringTransport:
             if not self.is_closing():
                 self._transport.write(b"".join(parts))
 
+    def separate(self) -> None:
+        """Let go of the protocol, which answers no more."""
+        self._is_sending = _never
+
     def close(self) -> None:
         """Close once everything is sent or the reader is stuck; linger if a body is still being received."""
         if self._is_sending() and not self.is_closing():
@@ -95,6 +99,10 @@ class GatheringTransport:
             self._transport.abort()
 
 
+def _never() -> bool:
+    return False
+
+
 class OneWriteProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol on a `GatheringTransport`."""
 
@@ -102,6 +110,22 @@ class OneWriteProtocol(HttpToolsProtocol):
         """Start a connection."""
         gathering = GatheringTransport(transport, self.loop, self._is_body_answered_early)
         super().connection_made(cast("asyncio.Transport", gathering))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        super().connection_lost(exc)
+        self._let_go()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to the protocol of WebSockets."""
+        super().handle_websocket_upgrade()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave no cycle: it would keep the requests' heads and bodies until garbage is collected, rarely."""
+        cast("GatheringTransport", self.transport).separate()
+        self.parser = self.cycle = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def on_message_complete(self) -> None:
         """End a request. uvicorn does not record the end of its body if the response is already complete."""

@@ -41,6 +41,15 @@ async def idle(mongodb: Server) -> AsyncIterator[System]:
         yield running
 
 
+async def test_an_id_that_no_document_can_have_is_not_looked_up(system: System) -> None:
+    impossible = "a" * 65
+    await system.store.put_order({**order_document(1), "_id": impossible})
+    await system.store.put_product(impossible)
+    paths = [f"/orders/{impossible}", f"/orders/{impossible}/history", f"/products/{impossible}"]
+    assert [(await system.get(path, STAFF)).status_code for path in paths] == [404] * 3
+    assert (await system.get(f"/orders/{impossible}?minVersion=1", STAFF)).status_code == 503
+
+
 async def test_an_order_is_returned_to_its_customer_with_the_current_name(system: System) -> None:
     order = order_document(1)
     await system.store.put_order(order)

@@ -1,12 +1,15 @@
 """Live streams that resume after an old message."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 import pytest_asyncio
+from starlette.types import Message
 
 from services.query.arrivals import Arrivals
 from services.query.documents.changes import Position
@@ -22,10 +25,12 @@ from services.query.live.hub import Hub
 from services.query.live.lifetime import Over, lasting
 from services.query.live.messages import Namer
 from services.query.live.parts import Beginning
+from services.query.live.server_sent import ServerSentEvents
 from services.query.live.streams import LiveStreams
-from shared.auth import Principal
+from shared.auth import Authenticator, Principal
+from shared.auth.keys import SharedSecret
 from shared.documents import CHECKPOINTS, FEED, ORDERS, collection, version_id
-from tests.query_service import Document, Store, order_document, order_id
+from tests.query_service import SECRET, Document, Store, bearer, order_document, order_id
 
 pytestmark = pytest.mark.integration
 
@@ -158,6 +163,47 @@ async def test_a_stream_that_is_catching_up_sends_keepalives(
                 pass
     assert not isinstance(messages, Beginning)
     assert len(messages) == 1
+
+
+async def test_server_sent_events_are_sent_one_by_one_to_a_reader_that_is_stuck(
+    store: Store, begin: Position, streams: LiveStreams
+) -> None:
+    await write(store, FEED, [fed(number, "ada") for number in range(1, 51)])
+    bodies: list[bytes] = []
+    is_stuck = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        bodies.append(message.get("body", b""))
+        if b"data:" in bodies[-1]:
+            is_stuck.set()
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    token = f"Bearer {bearer('ada')}".encode()
+    headers = [(b"authorization", token), (b"last-event-id", cursor_of(begin).encode())]
+    scope = {"type": "http", "method": "GET", "headers": headers, "query_string": b""}
+    events = ServerSentEvents(streams, Authenticator(SharedSecret(SECRET)), lambda: 0)
+    answering = asyncio.create_task(events(scope, receive, send))
+    async with asyncio.timeout(10):
+        await is_stuck.wait()
+    answering.cancel()
+    await asyncio.wait([answering])
+    assert bodies[-1].count(b"data:") == 1
+
+
+async def test_a_stream_that_has_ended_is_freed_without_garbage_collection(streams: LiveStreams) -> None:
+    gc.disable()
+    try:
+        async with streams.open(ADAS, None) as stream, aclosing(stream.parts()) as parts:
+            assert isinstance(await anext(parts), Beginning)
+        ended = weakref.ref(stream)
+        del stream, parts
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_reader_stuck_in_old_messages_is_cut_off(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,6 +161,19 @@ async def test_a_cached_token_still_expires() -> None:
     await accepted(authenticator, bearer)
     now = NOW + 91
     await refused(authenticator, bearer)
+
+
+async def test_a_padded_token_is_accepted_but_not_cached() -> None:
+    authenticator = by_secret()
+    bearer = hs256()
+    tracemalloc.start()
+    try:
+        for spaces in range(1000, 2000):
+            assert (await accepted(authenticator, b" " * spaces + bearer)).sub == "ada"
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 500_000
 
 
 def write(path: Path, *keys: Key) -> None:

@@ -1,6 +1,7 @@
 """Request ids, traces, health checks and problems as callers see them."""
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -30,6 +31,7 @@ from shared.telemetry import (
 )
 from shared.telemetry.logs import JsonFormatter
 from shared.telemetry.tracing import start_span, stop_tracing
+from tests.servers import eventually
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -317,6 +319,46 @@ async def test_a_disconnect_is_noticed_despite_a_pipelined_request() -> None:
         writer.close()
         await writer.wait_closed()
         await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n" * 3,
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    ],
+    ids=["answered", "pipelined", "websocket"],
+)
+async def test_a_closed_connection_is_freed_without_garbage_collection(requests: bytes) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+            return
+        while scope["path"] == "/waits" and (await receive())["type"] != "http.disconnect":
+            pass
+        await send_bytes(send, 200, b"")
+
+    async def freed() -> bool:
+        return not any(isinstance(living, one_write.OneWriteProtocol) for living in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with serve(app, "127.0.0.1", 0, ws="auto") as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(requests)
+            if b"/waits" not in requests:
+                assert await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+            await eventually(freed, "the connection is freed", 5)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("reads", [True, False])

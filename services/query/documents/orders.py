@@ -16,6 +16,8 @@ from shared.money import Money
 
 _NOBODY: Final[Row] = {}
 _MOST_KNOWN: Final = 16_384
+_MOST_KNOWN_BYTES: Final = 32 * 1024 * 1024
+"""Of documents as stored; decoded and represented, an order takes several times as much."""
 _NEWEST_FIRST: Final = {"createdAt": -1, "_id": -1}
 
 
@@ -25,6 +27,7 @@ class Orders:
     def __init__(self, live: LiveGeneration) -> None:
         self._live = live
         self._known: dict[bytes, Order] = {}
+        self._known_bytes = 0
         self._single: Batches[str, Order] = Batches(self._read, "orders")
         self._versions: Batches[str, int] = Batches(self._read_versions, "versions")
 
@@ -57,11 +60,16 @@ class Orders:
         if order is None:
             row = bson.decode(raw)
             order = order_of(row["_id"], row, customer_of(row))
-            if len(self._known) >= _MOST_KNOWN:
-                # dictionaries keep insertion order: this drops the oldest
-                del self._known[next(iter(self._known))]
-            self._known[raw] = order
+            self._remember(raw, order)
         return order
+
+    def _remember(self, raw: bytes, order: Order) -> None:
+        self._known[raw] = order
+        self._known_bytes += len(raw)
+        while len(self._known) > _MOST_KNOWN or self._known_bytes > _MOST_KNOWN_BYTES:
+            oldest = next(iter(self._known))  # dictionaries keep insertion order
+            del self._known[oldest]
+            self._known_bytes -= len(oldest)
 
     async def page(
         self, *, customer_id: str | None, status: str | None, after: PageKey | None, limit: int

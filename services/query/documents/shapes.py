@@ -18,7 +18,7 @@ class Item:
     price: Money
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Order:
     """An order with its customer's current name and email: None before they are known and after erasure."""
 

@@ -22,7 +22,7 @@ class CustomerQueries:
 
     async def summary(self, request: QueryRequest) -> dict[str, Any]:
         """A customer and the totals of its orders."""
-        customer_id = request.path["customerId"]
+        customer_id = request.identifier("customerId")
         least = request.parameters.version("minVersion")
         request.parameters.raise_if_invalid()
         allowed = request.caller.is_staff or request.caller.sub == customer_id

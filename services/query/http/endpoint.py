@@ -1,8 +1,8 @@
 """Serves a query over HTTP: authenticates the caller, runs the query and sends its result."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -10,8 +10,11 @@ from services.query.documents.errors import DocumentsUnavailableError
 from services.query.http.answering import Lag, Reading, Representation, answer, representation, with_lag
 from services.query.http.parameters import Parameters
 from services.query.http.waiting import ClientGoneError
-from shared.auth import Authenticator, Principal
+from shared.auth import Authenticator, Principal, valid_id
 from shared.problems import Problem, require_reading, unavailable
+
+_NOTHING: Final = ""
+"""The id of no document."""
 
 
 class QueryRequest:
@@ -35,11 +38,10 @@ class QueryRequest:
         """The query's parameters; parsed after authorization, since a 403 takes precedence over a 400."""
         return Parameters(self.scope)
 
-    @property
-    def path(self) -> Mapping[str, str]:
-        """The path's parameters."""
-        found: Mapping[str, str] = self.scope["path_params"]
-        return found
+    def identifier(self, name: str) -> str:
+        """The id in the path; one that no document can have never reaches the store."""
+        given: str = self.scope["path_params"][name]
+        return given if valid_id(given) else _NOTHING
 
 
 Query = Callable[[QueryRequest], Awaitable[dict[str, Any] | Representation]]

@@ -1,7 +1,7 @@
 """Orders over HTTP."""
 
-from functools import lru_cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from services.query.arrivals import Arrivals, Kind
 from services.query.documents.feed import FeedEvent
@@ -19,7 +19,7 @@ from services.query.representations import history_json, order_json, timeline_js
 from shared.auth import STAFF, Principal
 from shared.problems import Problem
 
-_REMEMBERED: Final = 16_384
+_represented: Final[WeakKeyDictionary[Order, Representation]] = WeakKeyDictionary()
 
 
 class OrderQueries:
@@ -33,7 +33,7 @@ class OrderQueries:
 
     async def one(self, request: QueryRequest) -> Representation:
         """An order, current or past."""
-        order_id = request.path["orderId"]
+        order_id = request.identifier("orderId")
         if not request.scope["query_string"]:
             return represented(await self._now(request.caller, order_id))
         given = request.parameters
@@ -116,15 +116,17 @@ class OrderQueries:
 
     async def _entries(self, request: QueryRequest) -> list[HistoryEntry]:
         request.parameters.raise_if_invalid()
-        entries = await self._history.entries(request.path["orderId"])
+        entries = await self._history.entries(request.identifier("orderId"))
         _require_owner(request.caller, entries[0].customer_id if entries else None)
         return entries
 
 
-@lru_cache(_REMEMBERED)
 def represented(order: Order) -> Representation:
     """The order as it is sent; built once per object, which stays the same while the order does."""
-    return representation(order_json(order))
+    known = _represented.get(order)
+    if known is None:
+        known = _represented[order] = representation(order_json(order))
+    return known
 
 
 def may_see(caller: Principal, order: Order) -> bool:

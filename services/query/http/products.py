@@ -23,7 +23,7 @@ class ProductQueries:
 
     async def one(self, request: QueryRequest) -> dict[str, Any]:
         """A product."""
-        product_id = request.path["productId"]
+        product_id = request.identifier("productId")
         least = request.parameters.version("minVersion")
         request.parameters.raise_if_invalid()
 

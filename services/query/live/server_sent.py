@@ -11,7 +11,7 @@ from services.query.documents.errors import DocumentsUnavailableError
 from services.query.http.answering import Lag, lag_header, with_lag
 from services.query.live.filters import filters_of
 from services.query.live.lifetime import Over, lasting
-from services.query.live.parts import Beginning, Part, sent
+from services.query.live.parts import Beginning, sent
 from services.query.live.streams import LiveStream, LiveStreams
 from shared.auth import Authenticator
 from shared.problems import require_reading, unavailable
@@ -63,20 +63,26 @@ class ServerSentEvents:
 async def _send_all(stream: LiveStream, send: Send) -> None:
     async with aclosing(stream.parts()) as parts:
         async for part in parts:
-            await send({"type": "http.response.body", "body": _spelled(part), "more_body": True})
-            if not isinstance(part, Beginning):
-                sent(part)
+            if isinstance(part, Beginning):
+                await _send(send, _beginning(part))
+            elif not part:
+                await _send(send, _HEARTBEAT)
+            else:
+                # one by one: all together they could be megabytes, kept in memory for each slow reader
+                for message in part:
+                    await _send(send, b"id: %s\ndata: %s\n\n" % (message.cursor.encode(), message.json))
+                    sent([message])
 
 
-def _spelled(part: Part) -> bytes:
-    if isinstance(part, Beginning):
-        cursor = part.cursor
-        if not part.reset:
-            return f"id: {cursor}\n\n".encode()
-        return f"id: {cursor}\ndata: ".encode() + orjson.dumps({"id": cursor, "type": "reset"}) + b"\n\n"
-    if not part:
-        return _HEARTBEAT
-    return b"".join(b"id: %s\ndata: %s\n\n" % (message.cursor.encode(), message.json) for message in part)
+async def _send(send: Send, body: bytes) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def _beginning(part: Beginning) -> bytes:
+    cursor = part.cursor
+    if not part.reset:
+        return f"id: {cursor}\n\n".encode()
+    return f"id: {cursor}\ndata: ".encode() + orjson.dumps({"id": cursor, "type": "reset"}) + b"\n\n"
 
 
 def _last_event_id(scope: Scope) -> str | None:

@@ -83,6 +83,7 @@ class LiveStream:
         self._streams.entered.discard(self)
         if self._subscription is not None:
             self._streams.hub.leave(self._subscription)
+            self._subscription = None  # it refers to this stream, and may hold many messages
         await self._stack.aclose()
 
     async def _begin(self) -> None:
