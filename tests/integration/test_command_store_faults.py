@@ -13,6 +13,7 @@ import pytest
 from services.command.store.commands import Idempotency
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.migrate import migrate
+from services.command.store.snapshots import EVERY
 from tests.integration.test_command_store import (
     erase,
     history_of,
@@ -40,6 +41,17 @@ async def test_a_customer_whose_key_is_missing_after_a_restore_gets_unavailable(
         with pytest.raises(StoreUnavailableError):
             await store.execute(register("ada", "Ada Lovelace"))
         assert await status(store, erase("ada")) == 202
+
+
+async def test_a_long_stream_without_its_key_gets_no_snapshot_and_harms_no_other(postgres_url: str) -> None:
+    async with opened(postgres_url, writers=1) as store:
+        for number in range(EVERY):
+            assert await status(store, register("ada", f"Ada {number}")) == 202
+        await rows(postgres_url, "DELETE FROM personal_data_keys RETURNING 1")
+        with pytest.raises(StoreUnavailableError):
+            await store.execute(register("ada", "Ada Lovelace"))
+        assert await status(store, register("bob")) == 202
+    assert await rows(postgres_url, "SELECT version FROM snapshots") == []
 
 
 async def test_a_database_without_the_latest_migration_counts_as_unavailable(postgres_url: str) -> None:
