@@ -351,6 +351,48 @@ async def test_a_rivals_lock_delays_only_commands_for_the_same_stream(postgres_u
     ]
 
 
+@pytest.mark.parametrize("phase", ["keys", "events"])
+async def test_a_batch_takes_its_locks_in_the_same_order_as_any_other(postgres_url: str, phase: str) -> None:
+    """It waits for the first row, and so does not hold the last, which the other transaction takes next."""
+    asked = [offer(name, idempotency=Idempotency("u", name, b"x")) for name in ("c", "b", "a")]
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection,
+        await psycopg.AsyncConnection.connect(postgres_url) as stranger,
+    ):
+        context = await load(connection, asked, [])
+        decisions = [decide(each, context, datetime(2026, 1, 1, tzinfo=UTC)) for each in asked]
+        await stranger.execute("SET lock_timeout = '5s'")
+        await stranger.execute(taken(phase, "a"))
+        appending = asyncio.create_task(append(connection, decisions, context))
+        blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = %s"
+
+        async def is_blocked() -> bool:
+            return bool(await rows(postgres_url, blocked, connection.info.backend_pid))
+
+        await eventually(is_blocked, "the batch waits for the first row")
+        await stranger.execute(taken(phase, "c"))
+        await stranger.rollback()
+        assert await appending == {}
+
+
+def taken(phase: str, name: str) -> bytes:
+    """Takes what the first event, or the idempotency key, of the product `name` needs."""
+    if phase == "events":
+        return history_of(name, 1).encode()
+    return f"INSERT INTO idempotency_keys VALUES ('u', '{name}', 's', '', 202, '', NULL)".encode()
+
+
+async def test_a_commit_is_announced_to_the_relay(postgres_url: str) -> None:
+    async with (
+        opened(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listening,
+    ):
+        await listening.execute("LISTEN outbox")
+        assert await status(store, offer("lamp")) == 202
+        heard = [notice.channel async for notice in listening.notifies(timeout=15, stop_after=1)]
+    assert heard == ["outbox"]
+
+
 async def test_a_batch_that_was_split_leaves_the_lock_timeout_as_it_was(postgres_url: str) -> None:
     asked = [PendingCommand(offer(name), asyncio.get_running_loop().create_future()) for name in ("p", "q")]
     async with (

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from services.command.store.commands import Idempotency
+from services.command.store.connecting import backend_of, connect, end_backend
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
@@ -158,6 +159,16 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated(
                 postgres_url, "SELECT subject FROM events WHERE category = 'orders'"
             )
     assert await rows(postgres_url, ORDERS) == [(1,)]
+
+
+async def test_only_the_lost_connections_own_backend_is_ended(postgres_url: str) -> None:
+    async with await connect(postgres_url) as connection, await connect(postgres_url) as other:
+        pid, name = backend_of(other)
+        await end_backend(connection, (pid, "command-lost"))  # its process id is in use again
+        await other.execute("SELECT 1")
+        await end_backend(connection, (pid, name))
+        with pytest.raises(psycopg.OperationalError):
+            await other.execute("SELECT 1")
 
 
 async def test_commands_succeed_again_after_a_restart_of_the_database(
