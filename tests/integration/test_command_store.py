@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.command.domain import customer, order, product
+from services.command.store.appending import append
 from services.command.store.commands import (
     Accepted,
     Answer,
@@ -24,13 +25,18 @@ from services.command.store.commands import (
     Rejected,
     VersionMismatch,
 )
+from services.command.store.connecting import LOCK_TIMEOUT_MS, connect
+from services.command.store.deciding import decide
 from services.command.store.errors import ContendedError, KeyReusedError
 from services.command.store.event_store import EventStore
+from services.command.store.executing import Executor
 from services.command.store.fact_cache import FactCache
 from services.command.store.housekeeping import cut_fingerprints, expire_idempotency_keys
 from services.command.store.loading import load
+from services.command.store.metrics import StoreMetrics
 from services.command.store.migrate import migrate
-from services.command.store.snapshots import EVERY
+from services.command.store.pending import PendingCommand
+from services.command.store.snapshots import EVERY, save_snapshots
 from shared.money import Money
 from tests.servers import eventually
 
@@ -114,7 +120,7 @@ def history_of(product_id: str, length: int) -> str:
             CASE version WHEN 1 THEN 'ProductListed' ELSE 'ProductRenamed' END, 1,
             jsonb_build_object('productId', '{product_id}', 'name', 'n' || version)
                 || CASE version WHEN 1 THEN '{{"price": "19.90"}}'::jsonb ELSE '{{}}'::jsonb END,
-            '{{"actor": "grace"}}', now()
+            '{{"actor": "grace"}}', date_trunc('milliseconds', now())
         FROM generate_series(1, {length}) AS version
         ORDER BY version
         RETURNING 1"""
@@ -248,13 +254,73 @@ async def test_rejections_are_replayed_too(postgres_url: str) -> None:
 
 
 async def test_keys_expire_after_25_hours(postgres_url: str) -> None:
-    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
     async with opened(postgres_url) as store:
-        await status(store, offer("lamp", idempotency=key))
+        await rows(postgres_url, keys_of_age("24 hours 59 minutes", 1))
         assert await expire_idempotency_keys(store._pool) == 0
-        old = "UPDATE idempotency_keys SET created_at = now() - interval '25 hours 1 minute' RETURNING 1"
-        assert len(await rows(postgres_url, old)) == 1
-        assert await expire_idempotency_keys(store._pool) == 1
+        await rows(postgres_url, keys_of_age("25 hours 1 minute", 1001))
+        assert await expire_idempotency_keys(store._pool) == 1001
+    assert await rows(postgres_url, "SELECT count(*) FROM idempotency_keys") == [(1,)]
+
+
+async def test_a_store_that_opens_cleans_up(postgres_url: str) -> None:
+    await rows(postgres_url, keys_of_age("25 hours 1 minute", 1))
+    await rows(postgres_url, keys_of_age("1 minute", 1))
+    erased = "INSERT INTO customers_lookup VALUES ('ada', false, 2) RETURNING 1"
+    await rows(postgres_url, erased)
+
+    async def clean() -> bool:
+        left = await rows(postgres_url, "SELECT length(fingerprint) FROM idempotency_keys")
+        return left == [(16,)]
+
+    async with opened(postgres_url):
+        await eventually(clean, "the old key is gone, and the digest of the other")
+
+
+def keys_of_age(age: str, count: int) -> str:
+    """Stores idempotency keys of the customer `ada`."""
+    return f"""
+        INSERT INTO idempotency_keys (user_id, key, stream_id, fingerprint, status, body, created_at)
+        SELECT '{age}', n, 'customers/ada', repeat('x', 48)::bytea, 202, '{{}}', now() - interval '{age}'
+        FROM generate_series(1, {count}) AS n RETURNING 1"""
+
+
+@pytest.mark.parametrize("rival", ["takes their keys", "writes to their streams"])
+async def test_commands_that_lose_leave_nothing_behind(postgres_url: str, rival: str) -> None:
+    asked = [
+        offer("lamp", "Lantern", idempotency=Idempotency("u", "0", b"x")),
+        offer("desk", "Table", 2990, idempotency=Idempotency("u", "1", b"x")),  # two events
+        register("ada", idempotency=Idempotency("u", "2", b"x")),
+        erase("bob", idempotency=Idempotency("u", "3", b"x")),
+    ]
+    async with (
+        opened(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as slow,
+    ):
+        assert await statuses(store, offer("desk"), register("bob")) == [202, 202]
+        context = await load(slow, asked, [])
+        decisions = [decide(each, context, datetime(2026, 1, 1, tzinfo=UTC)) for each in asked]
+        if rival == "takes their keys":
+            others = [offer(f"p{n}", idempotency=Idempotency("u", str(n), b"x")) for n in range(4)]
+        else:
+            others = [offer("lamp"), offer("desk", "Bench"), register("ada"), register("bob", "Bob")]
+        assert await statuses(store, *others) == [202] * 4
+        before = await everything(postgres_url)
+        lost = await append(slow, decisions, context)
+    assert lost == dict.fromkeys(range(4), "key" if rival == "takes their keys" else "conflict")
+    assert await everything(postgres_url) == before
+
+
+async def everything(url: str) -> dict[str, Rows]:
+    """All that commands store."""
+    tables = [
+        "events",
+        "outbox",
+        "products_lookup",
+        "customers_lookup",
+        "personal_data_keys",
+        "idempotency_keys",
+    ]
+    return {table: await rows(url, f"SELECT t::text FROM {table} t ORDER BY 1") for table in tables}
 
 
 async def test_a_rivals_lock_delays_only_commands_for_the_same_stream(postgres_url: str) -> None:
@@ -283,6 +349,68 @@ async def test_a_rivals_lock_delays_only_commands_for_the_same_stream(postgres_u
         (2, "ProductDelisted"),
         (3, "ProductListed"),
     ]
+
+
+@pytest.mark.parametrize("phase", ["keys", "events"])
+async def test_a_batch_takes_its_locks_in_the_same_order_as_any_other(postgres_url: str, phase: str) -> None:
+    """It waits for the first row, and so does not hold the last, which the other transaction takes next."""
+    asked = [offer(name, idempotency=Idempotency("u", name, b"x")) for name in ("c", "b", "a")]
+    async with (
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection,
+        await psycopg.AsyncConnection.connect(postgres_url) as stranger,
+    ):
+        context = await load(connection, asked, [])
+        decisions = [decide(each, context, datetime(2026, 1, 1, tzinfo=UTC)) for each in asked]
+        await stranger.execute("SET lock_timeout = '5s'")
+        await stranger.execute(taken(phase, "a"))
+        appending = asyncio.create_task(append(connection, decisions, context))
+        blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = %s"
+
+        async def is_blocked() -> bool:
+            return bool(await rows(postgres_url, blocked, connection.info.backend_pid))
+
+        await eventually(is_blocked, "the batch waits for the first row")
+        await stranger.execute(taken(phase, "c"))
+        await stranger.rollback()
+        assert await appending == {}
+
+
+def taken(phase: str, name: str) -> bytes:
+    """Takes what the first event, or the idempotency key, of the product `name` needs."""
+    if phase == "events":
+        return history_of(name, 1).encode()
+    return f"INSERT INTO idempotency_keys VALUES ('u', '{name}', 's', '', 202, '', NULL)".encode()
+
+
+async def test_a_commit_is_announced_to_the_relay(postgres_url: str) -> None:
+    async with (
+        opened(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as listening,
+    ):
+        await listening.execute("LISTEN outbox")
+        assert await status(store, offer("lamp")) == 202
+        heard = [notice.channel async for notice in listening.notifies(timeout=15, stop_after=1)]
+    assert heard == ["outbox"]
+
+
+async def test_a_batch_that_was_split_leaves_the_lock_timeout_as_it_was(postgres_url: str) -> None:
+    asked = [PendingCommand(offer(name), asyncio.get_running_loop().create_future()) for name in ("p", "q")]
+    async with (
+        await connect(postgres_url) as connection,
+        await psycopg.AsyncConnection.connect(postgres_url) as stranger,
+    ):
+        await stranger.execute(
+            "INSERT INTO products_lookup (product_id, name, price_cents, available, version)"
+            " VALUES ('p', 'Lamp', 1, true, 1)"
+        )
+        metrics = StoreMetrics(CollectorRegistry())
+        left = await Executor(connection, metrics, lambda: datetime.now(UTC), lambda: None, FactCache()).run(
+            asked
+        )
+        assert left.locked == asked[:1]
+        assert asked[1].future.done()
+        now = await (await connection.execute("SHOW lock_timeout")).fetchone()
+    assert now == (f"{LOCK_TIMEOUT_MS}ms",)
 
 
 async def test_processes_that_write_the_same_streams_in_opposite_order_do_not_deadlock(
@@ -324,6 +452,17 @@ async def test_personal_data_is_stored_encrypted_and_erased_with_its_key(postgre
         assert b"x".hex() * 32 not in text
 
 
+async def test_no_digest_of_what_is_sent_for_an_erased_customer_is_stored(postgres_url: str) -> None:
+    key = Idempotency("ada", "k", b"0123456789abcdef" + b"x" * 32)
+    async with opened(postgres_url) as store:
+        assert await status(store, register("ada")) == 202
+        assert await status(store, erase("ada")) == 202
+        assert await status(store, register("ada", "Ada Lovelace", idempotency=key)) == 409
+        stored = await rows(postgres_url, "SELECT fingerprint FROM idempotency_keys")
+        assert stored == [(b"0123456789abcdef",)]
+        assert (await store.execute(register("ada", "Ada Lovelace", idempotency=key))).replayed
+
+
 async def test_a_key_without_a_stream_is_reused(postgres_url: str) -> None:
     """Events and keys are backed up separately, so a restore may bring back keys newer than the events."""
     left = "INSERT INTO personal_data_keys VALUES ('ada', repeat('k', 32)::bytea) RETURNING 1"
@@ -355,7 +494,8 @@ async def test_a_long_stream_gets_a_snapshot_and_outdated_ones_are_ignored(postg
             assert await status(store, offer("lamp", f"n{number}")) == 202
         (taken,) = await rows(postgres_url, "SELECT version, shape FROM snapshots")
         assert 100 <= taken[0] <= 120
-        await rows(postgres_url, "UPDATE snapshots SET shape = 0, state = '{\"nonsense\": 1}' RETURNING 1")
+        outdated = "UPDATE snapshots SET shape = 0, version = 120, state = '{\"nonsense\": 1}' RETURNING 1"
+        await rows(postgres_url, outdated)
         executed = await store.execute(offer("lamp", "n119"))
         assert orjson.loads(executed.answer.body)["version"] == 120
         assert await rows(postgres_url, "SELECT version, shape FROM snapshots") == [(120, 1)]
@@ -374,8 +514,21 @@ async def test_a_stream_of_10_000_events_loads_no_more_events_than_one_of_100(po
     long, short = context.streams["products/long"], context.streams["products/short"]
     assert (long.version, short.version) == (10_000, 100)
     assert long.state.name == "n10000"
-    assert long.replayed <= EVERY
-    assert short.replayed <= EVERY
+    assert (long.replayed, short.replayed) == (0, 0)  # each is at its snapshot's version
+
+
+async def test_a_snapshot_is_not_replaced_by_an_older_one(postgres_url: str) -> None:
+    await rows(postgres_url, history_of("lamp", 2 * EVERY))
+    late = PendingCommand(offer("lamp"), asyncio.get_running_loop().create_future())
+    async with (
+        opened(postgres_url) as store,
+        await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as slow,
+    ):
+        context = await load(slow, [late.command], [])
+        assert await status(store, offer("lamp", "other")) == 202
+        await rows(postgres_url, "UPDATE snapshots SET version = version + 1 RETURNING 1")
+        await save_snapshots(slow, [late], context)
+    assert await rows(postgres_url, "SELECT version FROM snapshots") == [(2 * EVERY + 1,)]
 
 
 async def test_a_command_for_a_new_stream_that_already_exists_stores_nothing(postgres_url: str) -> None:
@@ -395,6 +548,15 @@ async def test_event_times_never_go_backwards(postgres_url: str) -> None:
         await status(store, offer("lamp", "other"))
     stored = await rows(postgres_url, "SELECT DISTINCT occurred_at FROM events")
     assert stored == [(datetime(2026, 1, 2, tzinfo=UTC),)]
+
+
+async def test_event_times_do_not_go_behind_a_snapshot(postgres_url: str) -> None:
+    await rows(postgres_url, history_of("lamp", EVERY))
+    async with opened(postgres_url, clock=lambda: datetime(2026, 1, 1, tzinfo=UTC)) as store:
+        assert await status(store, offer("lamp", f"n{EVERY}")) == 202  # changes nothing, but takes a snapshot
+        assert await status(store, offer("lamp", "other")) == 202
+    stored = await rows(postgres_url, "SELECT occurred_at FROM events ORDER BY version DESC LIMIT 2")
+    assert stored[0] == stored[1]
 
 
 async def test_events_cannot_be_changed_or_deleted(postgres_url: str) -> None:
@@ -438,6 +600,18 @@ async def test_cached_products_never_decide_a_price_or_reject_an_order(
         " ORDER BY position",
     )
     assert prices == [("first", "19.90"), ("second", "25.00"), ("third", "26.00")]
+
+
+async def test_an_order_decided_on_outdated_facts_is_decided_again_under_its_key(postgres_url: str) -> None:
+    key = Idempotency("ada", "k", b"x")
+    async with opened(postgres_url) as knowing, opened(postgres_url) as other:
+        assert await statuses(other, offer("p"), register("ada")) == [202, 202]
+        assert await status(knowing, place("ada", "p", begins=True)) == 202
+        assert await status(other, offer("p", price=2500)) == 202
+        executed = await knowing.execute(place("ada", "p", order_id="o", begins=True, idempotency=key))
+    assert (executed.answer.status, executed.replayed) == (202, False)
+    price = "SELECT data->'items'->0->>'price' FROM events WHERE subject = 'o'"
+    assert await rows(postgres_url, price) == [("25.00",)]
 
 
 async def test_orders_for_cached_products_are_decided_without_a_query(postgres_url: str) -> None:

@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from deploy.local.state import free_ports
 from services.command.store.commands import Idempotency
+from services.command.store.connecting import backend_of, connect, end_backend
 from services.command.store.errors import StoreUnavailableError
 from services.command.store.event_store import EventStore
 from services.command.store.migrate import migrate
+from services.command.store.snapshots import EVERY
 from tests.integration.test_command_store import (
     erase,
     history_of,
@@ -43,6 +45,17 @@ async def test_a_customer_whose_key_is_missing_after_a_restore_gets_unavailable(
         with pytest.raises(StoreUnavailableError):
             await store.execute(register("ada", "Ada Lovelace"))
         assert await status(store, erase("ada")) == 202
+
+
+async def test_a_long_stream_without_its_key_gets_no_snapshot_and_harms_no_other(postgres_url: str) -> None:
+    async with opened(postgres_url, writers=1) as store:
+        for number in range(EVERY):
+            assert await status(store, register("ada", f"Ada {number}")) == 202
+        await rows(postgres_url, "DELETE FROM personal_data_keys RETURNING 1")
+        with pytest.raises(StoreUnavailableError):
+            await store.execute(register("ada", "Ada Lovelace"))
+        assert await status(store, register("bob")) == 202
+    assert await rows(postgres_url, "SELECT version FROM snapshots") == []
 
 
 async def test_a_database_without_the_latest_migration_counts_as_unavailable(postgres_url: str) -> None:
@@ -163,6 +176,16 @@ async def test_a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated(
                 postgres_url, "SELECT subject FROM events WHERE category = 'orders'"
             )
     assert await rows(postgres_url, ORDERS) == [(1,)]
+
+
+async def test_only_the_lost_connections_own_backend_is_ended(postgres_url: str) -> None:
+    async with await connect(postgres_url) as connection, await connect(postgres_url) as other:
+        pid, name = backend_of(other)
+        await end_backend(connection, (pid, "command-lost"))  # its process id is in use again
+        await other.execute("SELECT 1")
+        await end_backend(connection, (pid, name))
+        with pytest.raises(psycopg.OperationalError):
+            await other.execute("SELECT 1")
 
 
 async def test_commands_succeed_again_after_a_restart_of_the_database(

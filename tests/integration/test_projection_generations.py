@@ -13,7 +13,7 @@ from services.projection.store.checkpoints import Checkpoints, Passed
 from services.projection.store.connecting import Mongo
 from services.projection.store.generations import Generations, IsLiveError
 from services.projection.store.writing import DocumentWriter
-from shared.documents import CHECKPOINTS, GENERATIONS, LIVE, ORDERS, PARKED, collection
+from shared.documents import CHECKPOINTS, FEED, GENERATIONS, HEARTBEATS, LIVE, ORDERS, PARKED, collection
 
 pytestmark = pytest.mark.integration
 PLACE = ("orders", 0)
@@ -153,3 +153,10 @@ async def test_generations_created_one_after_another_are_all_complete(mongo: Mon
     assert made == [f"1-{number}" for number in range(3, 8)]
     for generation in made:
         assert (await Checkpoints(mongo, generation).load(PLACE)).offset == -1
+
+
+async def test_the_feed_is_kept_for_a_day_and_heartbeats_for_an_hour(mongo: Mongo) -> None:
+    for name, field, seconds in ((FEED, "at", 24 * 3600), (HEARTBEATS, "t", 3600)):
+        indexes = (await mongo[name].index_information()).values()
+        expiring = {each["key"][0][0]: each.get("expireAfterSeconds") for each in indexes}
+        assert expiring[field] == seconds

@@ -7,7 +7,9 @@ import pytest
 
 from services.command.relay.connecting import Connection, connect
 from services.command.relay.history import PAGE, WINDOW, History
-from services.command.relay.outbox import COUNTED, Outbox
+from services.command.relay.outbox import COUNTED, Outbox, put_aside
+from services.command.relay.records import RefusedError
+from services.command.relay.sql import sql
 from tests.relaying import store
 
 pytestmark = pytest.mark.integration
@@ -127,3 +129,49 @@ async def test_a_plan_made_for_an_empty_outbox_deletes_without_scanning_a_full_o
         ).fetchone()
         left = await (await other.execute("SELECT count(*) FROM outbox")).fetchone()
     assert (scanned, left) == ((0,), (3_001,))
+
+
+async def test_a_shard_reads_its_own_oldest_events_in_order_wherever_their_rows_are(
+    postgres_url: str,
+) -> None:
+    await store(postgres_url, [(f"orders/s{number}", 1) for number in range(40)])
+    async with await connect(postgres_url) as connection:
+        # a table is read in the order in which its rows were inserted, unless a statement says otherwise
+        await connection.execute(
+            "WITH taken AS (DELETE FROM outbox RETURNING *)"
+            " INSERT INTO outbox SELECT * FROM taken ORDER BY position DESC"
+        )
+        for shard in (0, 1):
+            cursor = await connection.execute(
+                "SELECT position FROM outbox WHERE shard_hash %% 2 = %s ORDER BY position", [shard]
+            )
+            mine = [position for (position,) in await cursor.fetchall()]
+            outbox = Outbox(connection, connection, 2, shard)
+            assert [row.position for row in await outbox.oldest(mine[:1], 5)] == mine[1:6]
+            assert (await outbox.span())[1:] == (mine[0], mine[-1])
+
+
+async def test_streams_set_aside_are_put_back_from_their_first_refused_event_on(postgres_url: str) -> None:
+    streams = [f"orders/s{number}" for number in range(20)]
+    await store(postgres_url, [(stream, version) for version in (1, 2, 3) for stream in streams])
+    async with await connect(postgres_url) as connection:
+
+        async def waiting() -> list[tuple[Any, ...]]:
+            statement = b"SELECT position, stream_id, shard_hash FROM outbox ORDER BY position"
+            return await (await connection.execute(statement)).fetchall()
+
+        refused = [row for row in await waiting() if row[0] > len(streams)]
+        await connection.execute("DELETE FROM outbox")
+        seconds, thirds = refused[: len(streams)], refused[len(streams) :]
+        for position, stream, _ in (*thirds, *seconds, *thirds):
+            await put_aside(connection, RefusedError(stream, position, "no"))
+        outbox = Outbox(connection, connection, 1, 0)
+        await outbox.load_set_aside()
+        assert outbox.set_aside == {stream: position for position, stream, _ in seconds}
+
+        await connection.execute(sql("retry_set_aside"), {"topics": ["products"]})
+        assert await waiting() == []
+        await connection.execute(sql("retry_set_aside"), {"topics": ["orders"]})
+        assert await waiting() == refused
+        await outbox.load_set_aside()
+    assert outbox.set_aside == {}

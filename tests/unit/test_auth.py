@@ -65,6 +65,7 @@ async def test_a_user_may_have_no_roles() -> None:
         {"exp": 1e400},
         {"nbf": NOW + 31},
         {"nbf": "now"},
+        {"nbf": True},
         {"sub": None},
         {"sub": ""},
         {"sub": "a b"},
@@ -90,6 +91,7 @@ async def test_issuer_and_audience_are_checked_when_configured() -> None:
     await accepted(strict, hs256(iss="idp", aud=["billing", "orders"]))
     await refused(strict, hs256(iss="other", aud="orders"))
     await refused(strict, hs256(iss="idp", aud="billing"))
+    await refused(strict, hs256(iss="idp", aud="orders-of-another"))
     await refused(strict, hs256(iss="idp"))
     await refused(strict, hs256(aud="orders"))
 
@@ -209,6 +211,17 @@ async def test_keys_of_a_key_set_never_verify_hmac_signatures(tmp_path: Path) ->
     assert "algorithm" in await refused(authenticator, claims)
     confused = token(OctKey.import_key(key.as_pem(False)[27:-25]), {"alg": "HS256", "kid": "r"})
     assert "algorithm" in await refused(authenticator, confused)
+
+
+@pytest.mark.parametrize(
+    "purpose", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"alg": "RS512"}, {"alg": "RSA-OAEP-256"}], ids=str
+)
+async def test_a_key_for_another_purpose_verifies_nothing(tmp_path: Path, purpose: dict[str, Any]) -> None:
+    key = rsa("r")
+    document = {"keys": [key.as_dict(private=False) | purpose]}
+    (tmp_path / "jwks.json").write_text(json.dumps(document))
+    authenticator = Authenticator(JwksFile(tmp_path / "jwks.json"), clock=lambda: NOW)
+    assert "kid" in await refused(authenticator, token(key, {"alg": "RS256", "kid": "r"}))
 
 
 @pytest.mark.parametrize(

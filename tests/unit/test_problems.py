@@ -1,4 +1,4 @@
-"""What is logged about requests that fail."""
+"""Problem responses, and what is logged about requests that fail."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from shared.problems import ProblemResponses, unavailable
+from shared.problems import ProblemResponses, pointer, unavailable
 from shared.process import serve
 
 
@@ -40,3 +40,7 @@ async def test_a_refused_socket_is_not_logged_as_a_fault(caplog: pytest.LogCaptu
                     raise AssertionError("the socket was accepted")
     assert refused.value.response.status_code == 503
     assert not caplog.records
+
+
+def test_a_pointer_escapes_the_names_in_it() -> None:
+    assert pointer(["items", 0, "a/b~1c"]) == "/items/0/a~1b~01c"

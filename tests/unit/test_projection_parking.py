@@ -1,5 +1,7 @@
 """What happens to unusable events, and to the events after them."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.projection.dead_letters.reading import dead_letter
@@ -185,3 +187,34 @@ def test_a_stream_parked_for_an_unusable_event_does_not_resume_by_itself() -> No
     folding = stream.fold(CREATED, SECOND)
     assert (len(folding.letters), stream.version()) == (2, 0)
     assert stream.marks["o1"].last_version == 2
+
+
+def test_a_record_parked_after_a_hole_is_not_parked_again_when_read_again() -> None:
+    stream = Stream()
+    stream.fold(SECOND, refetched={})
+    folding = stream.fold(SECOND, refetched={})
+    assert (folding.letters, folding.repeats) == ([], 1)
+
+
+def test_a_parked_version_read_again_does_not_shorten_what_is_parked() -> None:
+    stream = Stream()
+    stream.fold(BROKEN, CREATED, SECOND)
+    stream.fold(CREATED)
+    assert stream.marks["o1"].last_version == 2
+
+
+def test_a_stream_parked_for_a_hole_and_an_unusable_event_does_not_resume_by_itself() -> None:
+    stream = Stream()
+    stream.fold(SECOND, refetched={})
+    stream.fold(BROKEN)
+    assert not stream.marks["o1"].hole
+    stream.fold(CREATED)
+    assert (stream.version(), stream.marks["o1"].open) == (0, True)
+
+
+def test_an_unreadable_record_is_remembered_when_its_stream_is_parked_again() -> None:
+    stream = Stream()
+    stream.fold(BROKEN)
+    stream.marks["o1"] = replace(stream.marks["o1"], open=False)
+    stream.fold(SECOND, refetched={})
+    assert stream.fold(BROKEN).letters == []

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,12 +23,15 @@ class Store(Connection):
 
     failure: Exception | None = None
     failed = 0
+    answered = 0
+    ahead = timedelta()
 
     async def aggregate(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
         if self.failure is not None:
             self.failed += 1
             raise self.failure
-        now = datetime.now(UTC).replace(tzinfo=None)
+        self.answered += 1
+        now = datetime.now(UTC).replace(tzinfo=None) + self.ahead
         fields = {"shards": 1, "shard": 0, "t": now, "at": now, "endOffsets": {}, "incarnations": {}}
         return [{"_id": str(now), "beat": True, **fields}]
 
@@ -79,3 +82,14 @@ async def test_an_unavailable_store_is_a_warning_and_not_an_error(
         await store.recover(followed)
         assert followed.lag_ms() < MINUTE
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_heartbeats_from_the_future_prove_nothing(store: Store) -> None:
+    store.ahead = timedelta(hours=1)
+    async with Freshness(store) as followed:
+
+        async def polled() -> bool:
+            return store.answered >= 3
+
+        await eventually(polled, "it polls")
+        assert followed.lag_ms() == NEVER

@@ -1,9 +1,11 @@
 """Positions, cursors and limits of live streams."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import bson
 import pytest
@@ -17,7 +19,9 @@ from services.query.documents.feed import FeedEvent
 from services.query.live.cursors import Beginnings, cursor_of, position_of, seconds_of
 from services.query.live.filters import Filters
 from services.query.live.keepalive import with_keepalive
+from services.query.live.lifetime import Over, lasting
 from services.query.live.messages import Message
+from services.query.live.streams import LiveStream
 from services.query.live.subscription import MOST_WAITING, MOST_WHILE_STUCK, Ended, Subscription
 from shared.auth import Principal
 
@@ -193,6 +197,33 @@ async def test_a_stuck_reader_is_cut_off_by_backlog_or_by_time() -> None:
     now[0] += 30
     quiet.beat()
     assert flooded.ended is quiet.ended is Ended.TOO_SLOW
+
+
+async def test_a_reader_that_waits_for_messages_is_not_stuck() -> None:
+    now = [0.0]
+    subscription = Subscription(wanted(STAFF), MARK, lambda: now[0])
+    subscription.sending()
+    taking = asyncio.create_task(subscription.take())
+    await asyncio.sleep(0)
+    now[0] += 60
+    subscription.beat()
+    assert list(await taking) == []
+    assert subscription.ended is None
+
+
+@pytest.mark.parametrize(("expired_seconds_ago", "over"), [(15, Over.READER_GONE), (45, Over.TOKEN_EXPIRED)])
+async def test_a_stream_lasts_as_long_as_its_token_is_accepted(expired_seconds_ago: int, over: Over) -> None:
+    caller = Principal("ada", frozenset(), time.time() - expired_seconds_ago)
+
+    async def sending() -> None:
+        await asyncio.Event().wait()
+
+    async def gone() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    stream = cast("LiveStream", SimpleNamespace())
+    assert await lasting(stream, caller, sending(), gone()) is over
 
 
 async def test_concurrent_reads_share_a_round_trip() -> None:

@@ -58,6 +58,18 @@ async def test_a_name_that_changes_during_its_read_is_not_cached(store: Store, n
     assert (await names.of(["ada"]))["ada"] == RENAMED
 
 
+async def test_a_name_that_may_have_changed_during_its_read_is_not_cached(store: Store, names: Names) -> None:
+    def interrupted() -> None:
+        names.lost()
+        names.alive()
+
+    names.alive()
+    store.meanwhile = interrupted
+    assert (await names.of(["ada"]))["ada"] == ADA
+    store.ada, store.meanwhile = RENAMED, lambda: None
+    assert (await names.of(["ada"]))["ada"] == RENAMED
+
+
 async def test_nothing_is_cached_without_the_stream(store: Store, names: Names) -> None:
     await names.of(["ada"])
     names.alive()

@@ -80,6 +80,8 @@ async def test_a_valid_trace_is_continued_and_an_invalid_one_is_replaced() -> No
     assert (await client().get("/", headers={"traceparent": TRACE})).json()[1] == TRACE
     started = (await client().get("/", headers={"traceparent": "00-0-0-00"})).json()[1]
     assert parse_traceparent(started.encode()) == started
+    several = [("traceparent", TRACE), ("traceparent", TRACE)]
+    assert (await client().get("/", headers=several)).json()[1] != TRACE
 
 
 @pytest.mark.parametrize(
