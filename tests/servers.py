@@ -102,6 +102,8 @@ class LocalServer:
     def freeze(self) -> None:
         """Freeze its main process in the middle of whatever it is doing."""
         self.running.send_signal(signal.SIGSTOP)
+        # until it is scheduled, a busy server may answer one more request
+        os.waitid(os.P_PID, self.running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let it continue."""
