@@ -1,6 +1,8 @@
 """Nothing is lost when servers fail and recover, and /lag shows it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from services.projection.faults import TransientError
+from services.projection.folding.parking import Letter
+from services.projection.kafka import dead_letters
+from services.projection.kafka.dead_letters import DeadLetters
 from shared.documents import HEARTBEATS, PARKED
 from shared.freshness import NEVER
 from shared.times import rfc3339
@@ -73,6 +79,63 @@ async def test_nothing_is_lost_when_the_broker_restarts(around: World, kafka: Se
     await around.topics.publish("orders", [(order, 2, shipped(order)) for order in orders])
     await around.projected(2 * len(orders))
     await exact(around, orders, versions=2)
+
+
+@dataclass
+class Unusable:
+    """A record for the dead letters."""
+
+    topic: str = "orders"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = b"order"
+    value: bytes | None = b"no event"
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+LETTER = Letter(Unusable(), "it cannot be read")
+
+
+@pytest_asyncio.fixture
+async def letters(kafka: Server) -> AsyncIterator[DeadLetters]:
+    """Connected to a broker, which freezes."""
+    await remake_topics(kafka.url)
+    made = DeadLetters({"bootstrap_servers": kafka.url})
+    await made.send([LETTER])
+    kafka.freeze()
+    yield made
+    kafka.thaw()
+    await made.close()
+
+
+async def test_a_letter_that_is_not_acknowledged_is_given_up_until_the_broker_is_back(
+    letters: DeadLetters, kafka: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "_SEND_SECONDS", 1.0)
+    for _ in ("while connected", "while connecting"):
+        with pytest.raises(TransientError, match="dead letters: TimeoutError"):
+            async with asyncio.timeout(10):
+                await letters.send([LETTER])
+    kafka.thaw()
+
+    async def sent() -> bool:
+        try:
+            await letters.send([LETTER])
+        except TransientError:
+            return False
+        return True
+
+    await eventually(sent, "the letter is sent", 30)
+
+
+async def test_closing_does_not_wait_for_letters_that_are_not_acknowledged(letters: DeadLetters) -> None:
+    sending = asyncio.create_task(letters.send([LETTER]))
+    done, _ = await asyncio.wait([sending], timeout=0.5)
+    assert not done
+    sending.cancel()
+    async with asyncio.timeout(5):
+        await letters.close()
 
 
 async def beat(kafka: str, t: str, ends: dict[str, list[int]], incarnation: str = "first") -> None:

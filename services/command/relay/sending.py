@@ -5,21 +5,19 @@ import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterable
-from itertools import chain
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
-    KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
-    ProducerClosed,
     RecordListTooLargeError,
 )
 
 from services.command.relay.kafka import aiokafka_options
 from services.command.relay.records import Record, RefusedError
 from services.command.settings import KafkaSettings
+from shared.producers import discard
 
 REFUSALS: Final = (
     MessageSizeTooLargeError,
@@ -31,7 +29,6 @@ and if that is wrong it is our clock's fault, not the event's."""
 _BATCH_BYTES: Final = 900_000
 _REQUEST_MS: Final = 10_000
 _START_SECONDS: Final = 15.0
-_DISCARD_SECONDS: Final = 0.5
 SEND_SECONDS: Final = 10.0
 """An idempotent producer retries forever: what takes longer than this counts as failed."""
 Place = tuple[str, int]
@@ -60,35 +57,7 @@ async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
             await made.start()
         yield made
     finally:
-        await _discard(made)
-
-
-async def _discard(made: AIOKafkaProducer) -> None:
-    try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            await made.stop()
-    except (TimeoutError, KafkaError):
-        # stop() insists on delivering all batches, which we have given up on. Cancel the sender's requests
-        # before closing the client: they would wait forever for the metadata of a closed one
-        _fail_unsent(made)
-        tasks = _tasks_of(made._sender)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await made.client.close()
-
-
-def _fail_unsent(made: AIOKafkaProducer) -> None:
-    unsent = made._message_accumulator
-    unsent.fail_all(ProducerClosed())
-    for batch in chain(unsent._pending_batches, *unsent._batches.values()):
-        batch._drain_waiter.exception()  # nothing awaits it: mark it as retrieved
-
-
-def _tasks_of(owner: object) -> list["asyncio.Task[Any]"]:
-    """The tasks running methods of `owner`, which keeps no list of them."""
-    frames = ((task, getattr(task.get_coro(), "cr_frame", None)) for task in asyncio.all_tasks())
-    return [task for task, frame in frames if frame is not None and frame.f_locals.get("self") is owner]
+        await discard(made)
 
 
 class Sender:

@@ -12,11 +12,14 @@ from services.projection.faults import TransientError
 from services.projection.folding.parking import Letter
 from services.projection.records import Record
 from shared import topics
+from shared.producers import discard
 from shared.times import rfc3339
 
 _LARGE: Final = 300_000
 """Bytes of a value, of all headers or of a key. Any broker accepts a record in which each is smaller."""
 _KEY_SHOWN: Final = 1000
+_SEND_SECONDS = 30.0
+"""An idempotent producer retries forever, without a word: what takes longer than this has failed."""
 _Headers = Sequence[tuple[str, bytes | None]]
 
 
@@ -38,18 +41,19 @@ class DeadLetters:
         self._lock = asyncio.Lock()
 
     async def send(self, letters: Sequence[Letter]) -> None:
-        """Send letters in order, and wait until all are acknowledged. Raises `TransientError` on failure.
+        """Send letters in order, and wait until all are acknowledged.
 
-        A letter that is too large, uncompressed or recompressed, is sent without its large parts: one bad
-        event must not stop the good ones.
+        Raises `TransientError` on failure; some may arrive all the same. A letter that is too large,
+        uncompressed or recompressed, is sent without its large parts: one bad event must not stop the good.
         """
         try:
-            try:
-                await self._send(letters, whole)
-            except (MessageSizeTooLargeError, RecordListTooLargeError):
-                await self.close()  # the producer's sequence numbers have a gap now
-                await self._send(letters, trimmed)
-        except (KafkaError, OSError) as error:
+            async with asyncio.timeout(_SEND_SECONDS):
+                try:
+                    await self._send(letters, whole)
+                except (MessageSizeTooLargeError, RecordListTooLargeError):
+                    await self.close()  # the producer's sequence numbers have a gap now
+                    await self._send(letters, trimmed)
+        except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise TransientError(f"dead letters: {type(error).__name__}") from error
 
@@ -79,17 +83,17 @@ class DeadLetters:
                 )
                 try:
                     await producer.start()
-                except (KafkaError, OSError):
-                    await producer.stop()
+                except BaseException:
+                    await discard(producer)
                     raise
                 self._producer = producer
             return self._producer
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect, without waiting for letters that are not acknowledged yet."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await discard(producer)
 
 
 def whole(letter: Letter) -> Content:
