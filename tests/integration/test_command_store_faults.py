@@ -58,6 +58,15 @@ async def test_a_long_stream_without_its_key_gets_no_snapshot_and_harms_no_other
     assert await rows(postgres_url, "SELECT version FROM snapshots") == []
 
 
+async def test_a_command_that_cannot_be_encoded_does_not_end_the_writer(postgres_url: str) -> None:
+    async with opened(postgres_url, writers=1) as store:
+        broken = offer("lamp")
+        broken.request_id = "\ud800"  # half a character, which no request can contain
+        with pytest.raises(TypeError):
+            await store.execute(broken)
+        assert await status(store, offer("lamp")) == 202
+
+
 async def test_a_database_without_the_latest_migration_counts_as_unavailable(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         assert await statuses(store, offer("lamp"), register("ada")) == [202, 202]

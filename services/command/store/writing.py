@@ -58,13 +58,16 @@ class BatchWriter:
                     await self._recover(connection)
                     tries = 0
                     await self._work(connection)
-            except (psycopg.Error, TimeoutError) as error:
+            except Exception as error:
                 self.connected = False
-                _log.log(
-                    logging.WARNING if tries == 0 else logging.DEBUG,
-                    "no connection to the event store (%s), retrying",
-                    type(error).__name__,
-                )
+                if isinstance(error, psycopg.Error | TimeoutError):
+                    _log.log(
+                        logging.WARNING if tries == 0 else logging.DEBUG,
+                        "no connection to the event store (%s), retrying",
+                        type(error).__name__,
+                    )
+                else:
+                    _log.exception("a batch failed; its writer goes on with a new connection")
                 await asyncio.sleep(backoff(tries))
                 tries += 1
 
@@ -89,6 +92,14 @@ class BatchWriter:
                 self._metrics.connections_lost.inc()
                 self._lost = backend
                 self._orphans = list(batch)
+                raise
+            except (
+                Exception
+            ) as error:  # a bug, which would fail again; whether anything was stored is unknown
+                self._lost = backend
+                for pending in batch:
+                    pending.fail(error)
+                self._queue.release(batch)
                 raise
             for pending in left.locked:
                 self._lock_waiter.wait_for(pending)
