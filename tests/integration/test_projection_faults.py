@@ -99,13 +99,11 @@ LETTER = Letter(Unusable(), "it cannot be read")
 
 @pytest_asyncio.fixture
 async def letters(kafka: Server) -> AsyncIterator[DeadLetters]:
-    """Connected to a broker, which freezes."""
+    """Connected to a broker."""
     await remake_topics(kafka.url)
     made = DeadLetters({"bootstrap_servers": kafka.url})
     await made.send([LETTER])
-    kafka.freeze()
     yield made
-    kafka.thaw()
     await made.close()
 
 
@@ -113,11 +111,14 @@ async def test_a_letter_that_is_not_acknowledged_is_given_up_until_the_broker_is
     letters: DeadLetters, kafka: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "_SEND_SECONDS", 1.0)
-    for _ in ("while connected", "while connecting"):
-        with pytest.raises(TransientError, match="dead letters: TimeoutError"):
-            async with asyncio.timeout(10):
-                await letters.send([LETTER])
-    kafka.thaw()
+    kafka.freeze()
+    try:
+        for _ in ("while connected", "while connecting"):
+            with pytest.raises(TransientError, match="dead letters: TimeoutError"):
+                async with asyncio.timeout(10):
+                    await letters.send([LETTER])
+    finally:
+        kafka.thaw()
 
     async def sent() -> bool:
         try:
@@ -129,13 +130,19 @@ async def test_a_letter_that_is_not_acknowledged_is_given_up_until_the_broker_is
     await eventually(sent, "the letter is sent", 30)
 
 
-async def test_closing_does_not_wait_for_letters_that_are_not_acknowledged(letters: DeadLetters) -> None:
-    sending = asyncio.create_task(letters.send([LETTER]))
-    done, _ = await asyncio.wait([sending], timeout=0.5)
-    assert not done
-    sending.cancel()
-    async with asyncio.timeout(5):
-        await letters.close()
+async def test_closing_does_not_wait_for_letters_that_are_not_acknowledged(
+    letters: DeadLetters, kafka: Server
+) -> None:
+    kafka.freeze()
+    try:
+        sending = asyncio.create_task(letters.send([LETTER]))
+        done, _ = await asyncio.wait([sending], timeout=0.5)
+        assert not done
+        sending.cancel()
+        async with asyncio.timeout(5):
+            await letters.close()
+    finally:
+        kafka.thaw()
 
 
 async def beat(kafka: str, t: str, ends: dict[str, list[int]], incarnation: str = "first") -> None:
