@@ -18,8 +18,8 @@ from tests.bench.appends import repeated
 from tests.bench.lines import Line
 from tests.bench.load import Outcome, closed_loop, open_loop, post
 from tests.bench.processes import SECRET, output, running, staying_on
-from tests.integration.test_command_store import history_of, offer, opened
 from tests.servers import start_postgres
+from tests.storing import history_of, offer, opened
 
 SECONDS: Final = 8.0
 CONNECTIONS: Final = 64

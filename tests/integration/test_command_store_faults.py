@@ -18,7 +18,9 @@ from services.command.store.errors import StoreUnavailableError
 from services.command.store.event_store import EventStore
 from services.command.store.migrate import migrate
 from services.command.store.snapshots import EVERY
-from tests.integration.test_command_store import (
+from tests.links import link_to
+from tests.servers import IN_CONTAINERS, Server, eventually, start_postgres
+from tests.storing import (
     erase,
     history_of,
     offer,
@@ -29,8 +31,6 @@ from tests.integration.test_command_store import (
     status,
     statuses,
 )
-from tests.links import link_to
-from tests.servers import IN_CONTAINERS, Server, eventually, start_postgres
 
 pytestmark = pytest.mark.integration
 ORDERS = "SELECT count(*) FROM events WHERE category = 'orders'"

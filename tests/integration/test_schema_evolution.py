@@ -13,8 +13,8 @@ from services.projection.records import read
 from shared.envelope import CloudEvent, encode, schema_url
 from shared.events import ProductListed
 from shared.events.upcasting import UPCASTERS
-from tests.integration.test_command_store import Rows, offer, opened, rows, status
 from tests.projection_records import Rec, T
+from tests.storing import Rows, offer, opened, rows, status
 
 pytestmark = pytest.mark.integration
 OLD_EVENT = b"""
