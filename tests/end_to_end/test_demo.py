@@ -71,4 +71,13 @@ async def test_the_demo_says_in_one_line_that_the_system_is_gone(
         await ordering(system, http)
         os.kill(system.processes()["command"], signal.SIGKILL)
         _, errors = running.communicate(timeout=20)
+
+    async def ready() -> bool:
+        try:
+            answer = await http.get(f"{system.command_url}/health/ready")
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200
+
+    await eventually(ready, "the system that other tests share is back", 40)
     assert (running.returncode, errors) == (1, "The system does not respond: is it still up?\n")
