@@ -93,9 +93,7 @@ class BatchWriter:
                 self._lost = backend
                 self._orphans = list(batch)
                 raise
-            except (
-                Exception
-            ) as error:  # a bug, which would fail again; whether anything was stored is unknown
+            except Exception as error:  # a bug: trying again would fail again
                 self._lost = backend
                 for pending in batch:
                     pending.fail(error)
